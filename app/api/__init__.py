@@ -1,0 +1,27 @@
+"""The JSON face: versioned, bearer tokens, stable. Every error is a problem document."""
+
+from litestar import Router
+from litestar.di import Provide
+
+from app.api.audit import Audit
+from app.api.auth import guard, provide_principal
+from app.api.deliveries import Deliveries
+from app.api.destinations import Destinations
+from app.api.events import Events
+from app.api.identity import Identity
+from app.api.problems import HANDLERS
+from app.api.system import system_router
+
+__all__ = ["HANDLERS", "api_router", "system_router"]
+
+
+def api_router() -> Router:
+    return Router(
+        "/api/v1",
+        route_handlers=[Destinations, Deliveries, Events, Audit, Identity],
+        guards=[guard],
+        dependencies={"principal": Provide(provide_principal, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        security=[{"bearer": []}],
+        opt={"exclude_from_csrf": True},
+    )

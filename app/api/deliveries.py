@@ -1,0 +1,169 @@
+"""Deliveries over the API: lists, one with its attempts, retry and cancel, and health."""
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from litestar import Controller, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath, QueryParameter
+
+from app.api.auth import needs
+from app.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, id_below, page_of
+from app.api.problems import documented
+from app.deliveries import control, queries
+from app.deliveries.health import Health, Status, Window, health_of_tenant
+from app.deliveries.models import State
+from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow
+from app.identity.permissions import Permission, Principal, Role
+from app.services import Services
+
+Moment = Annotated[
+    datetime | None, QueryParameter(description="RFC 3339, such as 2026-11-23T14:00:00Z")
+]
+
+
+class DeliveryDetail(DeliveryRow, frozen=True, kw_only=True):
+    """A delivery with its attempts, oldest first; addresses are for tenant admins."""
+
+    attempts: list[AttemptRow]
+
+
+class DestinationHealthOut(msgspec.Struct, frozen=True, kw_only=True):
+    """The health of one destination over the window."""
+
+    destination_id: str
+    name: str
+    status: Status
+    health: Health
+
+
+class HealthOut(msgspec.Struct, frozen=True):
+    """The health of the tenant as a whole, and of each destination."""
+
+    window: Window
+    total: Health
+    items: list[DestinationHealthOut]
+
+
+class Deliveries(Controller):
+    path = "/integrations"
+    tags = ("Deliveries",)
+
+    @get(
+        "/deliveries",
+        summary="List deliveries",
+        opt=needs(Permission.DELIVERY_READ),
+        responses=documented(400),
+    )
+    async def list(
+        self,
+        services: NamedDependency[Services],
+        principal: NamedDependency[Principal],
+        destination_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
+        event_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
+        delivery_state: Annotated[State | None, QueryParameter(name="state")] = None,
+        event_type: Annotated[str | None, QueryParameter(max_length=128)] = None,
+        outcome: Annotated[str | None, QueryParameter(max_length=40)] = None,
+        before: Moment = None,
+        after: Moment = None,
+        limit: Limit = DEFAULT_LIMIT,
+        cursor: Cursor = None,
+    ) -> Page[DeliveryRow]:
+        wanted = DeliveryFilter(
+            destination_id=destination_id,
+            event_id=event_id,
+            state=delivery_state,
+            event_type=event_type,
+            outcome=outcome,
+            before=before,
+            after=after,
+        )
+        below = id_below(cursor, "dlv")
+        async with services.database.reading() as session:
+            rows = await queries.list_deliveries(
+                session, principal.tenant_id, wanted, limit=limit + 1, below=below
+            )
+        return page_of(rows, limit, lambda row: row.id)
+
+    @get(
+        "/deliveries/{delivery_id:str}",
+        summary="Read a delivery with its attempts",
+        opt=needs(Permission.DELIVERY_READ),
+        responses=documented(404),
+    )
+    async def read(
+        self,
+        delivery_id: FromPath[str],
+        services: NamedDependency[Services],
+        principal: NamedDependency[Principal],
+    ) -> DeliveryDetail:
+        return await _detail(services, principal, delivery_id)
+
+    @post(
+        "/deliveries/{delivery_id:str}/retry",
+        summary="Retry a delivery now",
+        description="Also a failed or cancelled one; a delivered one is final (409).",
+        status_code=202,
+        opt=needs(Permission.DELIVERY_CHANGE),
+        responses=documented(404, 409),
+    )
+    async def retry(
+        self,
+        delivery_id: FromPath[str],
+        services: NamedDependency[Services],
+        principal: NamedDependency[Principal],
+    ) -> DeliveryDetail:
+        async with services.change(principal.tenant_id) as session:
+            await control.retry(session, principal.tenant_id, delivery_id, actor=principal.actor)
+        return await _detail(services, principal, delivery_id)
+
+    @post(
+        "/deliveries/{delivery_id:str}/cancel",
+        summary="Cancel a waiting delivery",
+        status_code=200,
+        opt=needs(Permission.DELIVERY_CHANGE),
+        responses=documented(404, 409),
+    )
+    async def cancel(
+        self,
+        delivery_id: FromPath[str],
+        services: NamedDependency[Services],
+        principal: NamedDependency[Principal],
+    ) -> DeliveryDetail:
+        async with services.change(principal.tenant_id) as session:
+            await control.cancel(session, principal.tenant_id, delivery_id, actor=principal.actor)
+        return await _detail(services, principal, delivery_id)
+
+    @get(
+        "/health",
+        summary="Delivery health",
+        description="Counts by state, success rate, p50 and p95 attempt time, oldest due and next"
+        " retry: for the tenant and for each destination.",
+        opt=needs(Permission.DESTINATION_READ),
+        responses=documented(400),
+    )
+    async def health(
+        self,
+        services: NamedDependency[Services],
+        principal: NamedDependency[Principal],
+        window: Annotated[Window, QueryParameter()] = Window.DAY,
+    ) -> HealthOut:
+        async with services.database.reading() as session:
+            total, rows = await health_of_tenant(session, principal.tenant_id, window)
+        items = [
+            DestinationHealthOut(
+                destination_id=row.id, name=row.name, status=row.status, health=row.health
+            )
+            for row in rows
+        ]
+        return HealthOut(window, total, items)
+
+
+async def _detail(services: Services, principal: Principal, delivery_id: str) -> DeliveryDetail:
+    async with services.database.reading() as session:
+        row = await queries.get_delivery(session, principal.tenant_id, delivery_id)
+        attempts = await queries.list_attempts(session, principal.tenant_id, delivery_id)
+    if principal.role is not Role.TENANT_ADMIN:
+        attempts = [msgspec.structs.replace(a, resolved_address=None) for a in attempts]
+    return DeliveryDetail(**msgspec.structs.asdict(row), attempts=attempts)

@@ -1,0 +1,110 @@
+"""Composition root of the web process: both faces over one set of services."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+
+import structlog
+from litestar import Litestar
+from litestar.config.compression import CompressionConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+
+from app import __version__
+from app.api import HANDLERS, api_router, system_router
+from app.database import Database
+from app.deliveries.store import store_for
+from app.live import LiveHub
+from app.observability.logs import set_up_logs
+from app.portal import csrf_config, portal_router, template_config
+from app.runtime import check_before_start, egress_of, keyring_of
+from app.services import Services
+from app.settings import Settings
+from app.wakeup import Bell, open_queue
+
+log = structlog.get_logger(__name__)
+
+ABOUT = """\
+Publish platform events and manage the destinations they are delivered to.
+
+**Authorize** takes a bearer token. Lists come a page at a time: `?limit=` and `?cursor=`. Errors
+are `application/problem+json` (RFC 9457) and name every wrong field at once.
+
+Deliveries are signed as [Standard Webhooks](https://www.standardwebhooks.com) describe.
+"""
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """Build the web application; without settings they are read from the environment."""
+    settings = settings or Settings.from_env(os.environ)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with services_for(settings) as services:
+            app.state.services = services
+            yield
+
+    def services(state: State) -> Services:
+        found: Services = state.services
+        return found
+
+    return Litestar(
+        route_handlers=[api_router(), system_router(), portal_router()],
+        lifespan=[lifespan],
+        dependencies={"services": Provide(services, sync_to_thread=False)},
+        exception_handlers=HANDLERS,
+        openapi_config=_openapi(),
+        template_config=template_config(),
+        csrf_config=csrf_config(settings),
+        compression_config=CompressionConfig("gzip", exclude=["^/live$"]),
+        logging_config=None,
+        state=State({"settings": settings}),
+    )
+
+
+@contextlib.asynccontextmanager
+async def services_for(settings: Settings) -> AsyncIterator[Services]:
+    """Open what the faces need, and close it in the opposite order."""
+    set_up_logs(settings.env)
+    database = Database(settings.database_url)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(database.close)
+        await check_before_start(settings, database)
+        queue = await open_queue(settings.broker_url)
+        stack.push_async_callback(queue.disconnect)
+        bell = await stack.enter_async_context(Bell(database, queue))
+        hub = LiveHub(database)
+        await hub.open()
+        stack.push_async_callback(hub.close)
+        yield Services(
+            settings=settings,
+            database=database,
+            store=store_for(database.dialect),
+            keyring=keyring_of(settings),
+            egress=egress_of(settings),
+            bell=bell,
+            hub=hub,
+        )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="OneProtect Webhooks",
+        version=__version__,
+        description=ABOUT,
+        path="/api/schema",
+        render_plugins=[],
+        components=Components(
+            security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}
+        ),
+        tags=[
+            Tag("Destinations", description="Where events are sent."),
+            Tag("Deliveries", description="What is owed, attempted and done; health."),
+            Tag("Events", description="What the platform tells."),
+            Tag("Audit", description="Who changed what, when, from where."),
+            Tag("Identity", description="Tokens, and who you are."),
+            Tag("System", description="For load balancers and monitoring."),
+        ],
+    )

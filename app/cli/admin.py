@@ -1,0 +1,159 @@
+"""Administration for the operators of an installation: tenants, people, tokens, keys."""
+
+import asyncio
+import getpass
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from app.cli.patience import patience
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from app.audit.models import Actor
+
+T = TypeVar("T")
+
+TENANT_ROLES = ("tenant_admin", "operator", "auditor")
+#: NIST SP 800-63B asks for 8 at least, 15 where nothing else protects the account.
+MIN_PASSWORD_CHARS = 12
+
+
+@click.group()
+def tenant() -> None:
+    """Tenants of this installation."""
+
+
+@tenant.command("create")
+@click.option("--id", "tenant_id", required=True, help="The slug that stands in every event.")
+@click.option("--name", required=True)
+def create_tenant(tenant_id: str, name: str) -> None:
+    """Create a tenant."""
+    from app.identity import service
+
+    made = _in_transaction(
+        lambda session: service.create_tenant(
+            session, tenant_id=tenant_id, name=name, actor=_operator()
+        )
+    )
+    click.echo(f"Tenant {made.id} created.")
+
+
+@click.group()
+def user() -> None:
+    """People who sign in to the portal."""
+
+
+@user.command("create")
+@click.option("--tenant", "tenant_id", required=True)
+@click.option("--email", required=True)
+@click.option("--name", required=True)
+@click.option("--role", required=True, type=click.Choice(TENANT_ROLES))
+@click.option("--password", help="Asked for, or read from stdin, when left out.")
+def create_user(tenant_id: str, email: str, name: str, role: str, password: str | None) -> None:
+    """Create a user of a tenant."""
+    from app.identity import service
+    from app.identity.permissions import Role
+
+    password = password if password is not None else _ask_password()
+    if len(password) < MIN_PASSWORD_CHARS:
+        raise click.UsageError(f"the password needs at least {MIN_PASSWORD_CHARS} characters")
+    made = _in_transaction(
+        lambda session: service.create_member(
+            session,
+            tenant_id=tenant_id,
+            email=email,
+            name=name,
+            role=Role(role),
+            password=password,
+            actor=_operator(),
+        )
+    )
+    click.echo(f"User {made.email} created.")
+
+
+@click.group()
+def token() -> None:
+    """Tokens for the API."""
+
+
+@token.command("create")
+@click.option("--tenant", "tenant_id", required=True, help="A tenant, or platform.")
+@click.option("--name", required=True, help="What it is for; stands in the audit.")
+@click.option("--role", required=True, type=click.Choice((*TENANT_ROLES, "platform")))
+@click.option("--expires-days", type=click.IntRange(1, 3650), help="Never, when left out.")
+def create_token(tenant_id: str, name: str, role: str, expires_days: int | None) -> None:
+    """Create a token and print it, this one time."""
+    from app.database import utcnow
+    from app.identity import service
+    from app.identity.permissions import Role
+
+    expires_at = utcnow() + timedelta(days=expires_days) if expires_days else None
+    _, text = _in_transaction(
+        lambda session: service.create_token(
+            session,
+            tenant_id=tenant_id,
+            name=name,
+            role=Role(role),
+            actor=_operator(),
+            expires_at=expires_at,
+        )
+    )
+    click.echo("This is shown once, keep it safe:", err=True)
+    click.echo(text)
+
+
+@click.command()
+def rekey() -> None:
+    """Re-encrypt stored secrets under the newest key."""
+    from app.destinations import service
+    from app.runtime import keyring_of
+    from app.settings import Settings
+
+    keyring = keyring_of(Settings.from_env(os.environ))
+    with patience("Re-encrypting"):
+        count = _in_transaction(lambda session: service.rekey(session, keyring))
+    click.echo(f"{count} re-encrypted; the first of ONEPROTECT_SECRET_KEYS now suffices.")
+
+
+def _in_transaction(work: "Callable[[AsyncSession], Awaitable[T]]") -> T:
+    from app.settings import Settings
+    from app.tools import preflight
+
+    settings = Settings.from_env(os.environ)
+
+    async def run() -> T:
+        await preflight.require_ready(settings)
+        database = preflight.open_database(settings)
+        try:
+            async with database.transaction() as session:
+                return await work(session)
+        finally:
+            await database.close()
+
+    return asyncio.run(run())
+
+
+def _operator() -> "Actor":
+    from app.audit.models import Actor
+
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        login = str(os.getuid())
+    return Actor(kind="system", id="cli", label=f"{login} (command line)")
+
+
+def _ask_password() -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    answer: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return answer
+
+
+COMMANDS: tuple[click.Command, ...] = (tenant, user, token, rekey)

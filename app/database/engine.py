@@ -1,0 +1,129 @@
+"""Engines for SQLite and PostgreSQL behind one face: `transaction`, `begin`, `reading`."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Final, Literal
+
+from sqlalchemy import Insert, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from app.database.base import Base
+
+BUSY_TIMEOUT_MS: Final = 5_000
+
+Dialect = Literal["sqlite", "postgresql"]
+
+
+class Database:
+    """One database, seen from one process.
+
+    SQLite keeps a single writing connection per process, so that writers queue fairly here
+    rather than spin on the file's lock, and separate readers, which WAL never blocks.
+    `durable=False` skips the fsync of a commit on SQLite: a power cut may then lose the newest
+    commits, but never order or consistency. Only the record of an attempt may be written so.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True, pool_size: int = 10) -> None:
+        self.url = _async_url(url)
+        self.dialect: Dialect = (
+            "sqlite" if self.url.get_backend_name() == "sqlite" else "postgresql"
+        )
+        if self.dialect == "sqlite":
+            self.engine = _sqlite_engine(self.url, writing=True, durable=durable)
+            self._readers = _sqlite_engine(self.url, writing=False, durable=durable)
+        else:
+            self.engine = create_async_engine(
+                self.url,
+                pool_size=pool_size,
+                max_overflow=pool_size,
+                pool_pre_ping=True,
+                pool_timeout=5,
+            )
+            self._readers = self.engine
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._reading_sessions = async_sessionmaker(self._readers, expire_on_commit=False)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """Yield a session that commits at the end, before any answer is given, or rolls back."""
+        async with self._sessions() as session, session.begin():
+            yield session
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """As `transaction`, without the ORM: for the statements of the hot path."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncSession]:
+        """Yield a session for reads; it never takes the write lock and nothing is committed."""
+        async with self._reading_sessions() as session:
+            yield session
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        await self._readers.dispose()
+
+
+def insert_if_absent(session: AsyncSession, table: type[Base], values: dict[str, Any]) -> Insert:
+    """Return an INSERT that leaves an existing row of the same key alone."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(table).values(values).on_conflict_do_nothing()
+    return postgresql.insert(table).values(values).on_conflict_do_nothing()
+
+
+def _async_url(url: str) -> URL:
+    parsed = make_url(url)
+    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+psycopg"}
+    return parsed.set(drivername=driver.get(parsed.get_backend_name(), parsed.drivername))
+
+
+def _sqlite_engine(url: URL, *, writing: bool, durable: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1 if writing else 4,
+        max_overflow=0,
+        pool_timeout=30,
+    )
+    pragmas = (
+        f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
+        "PRAGMA journal_mode=WAL",
+        # FULL: the commit is on the disk before the caller hears of it (sqlite.org/pragma.html).
+        f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}",
+        "PRAGMA foreign_keys=ON",
+        "PRAGMA temp_store=MEMORY",
+        "PRAGMA cache_size=-32000",
+        "PRAGMA mmap_size=268435456",
+        f"PRAGMA query_only={'OFF' if writing else 'ON'}",
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _begin(connection: Any) -> None:
+        # IMMEDIATE takes the write lock at once: no upgrade from a stale read, no SQLITE_BUSY later.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    @event.listens_for(engine.sync_engine, "reset")
+    def _reset(connection: Any, _record: Any, _state: Any) -> None:
+        # A failed COMMIT leaves the transaction open; the pool must not hand it on.
+        connection.rollback()
+
+    return engine

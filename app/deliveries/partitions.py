@@ -1,0 +1,83 @@
+"""The time partitions of `event` and `attempt` on PostgreSQL: made ahead, dropped when old.
+
+Both tables are partitioned by an id that rises with time, one partition per week, so that a
+look-up by id touches one partition and retention is a DROP, not a million deletes.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.database import Database, utcnow
+from app.database.base import id_floor
+
+WEEK: Final = timedelta(days=7)
+WEEKS_AHEAD: Final = 8
+#: Table, and the prefix of the ids it is partitioned by.
+PARTITIONED: Final = {"event": "evt", "attempt": "dlv"}
+
+
+def week_of(moment: datetime) -> datetime:
+    """Return the Monday, 00:00 UTC, that starts the week of a moment."""
+    day = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return day - timedelta(days=day.weekday())
+
+
+def name_of(table: str, week: datetime) -> str:
+    return f"{table}_{week:%Y%m%d}"
+
+
+async def make_ahead(database: Database) -> None:
+    """Make the partitions from this week to some weeks ahead; those that exist stay as they are."""
+    if database.dialect != "postgresql":
+        return
+    async with database.begin() as c:
+        await make(c, utcnow())
+
+
+async def make(c: AsyncConnection, now: datetime) -> None:
+    first = week_of(now)
+    for table, prefix in PARTITIONED.items():
+        for number in range(WEEKS_AHEAD + 1):
+            week = first + number * WEEK
+            low, high = id_floor(prefix, week), id_floor(prefix, week + WEEK)
+            await c.execute(
+                text(
+                    f"CREATE TABLE IF NOT EXISTS {name_of(table, week)} PARTITION OF {table}"
+                    f" FOR VALUES FROM ('{low}') TO ('{high}')"
+                )
+            )
+
+
+async def drop_before(database: Database, limit: datetime) -> dict[str, int]:
+    """Drop partitions that ended before `limit` and owe nothing; return how many per table."""
+    dropped = dict.fromkeys(PARTITIONED, 0)
+    for table in PARTITIONED:
+        async with database.begin() as c:
+            for week in await _weeks(c, table):
+                if week + WEEK <= limit and not await _is_needed(c, week + WEEK):
+                    await c.execute(text(f"DROP TABLE {name_of(table, week)}"))
+                    dropped[table] += 1
+    return dropped
+
+
+async def _weeks(c: AsyncConnection, table: str) -> list[datetime]:
+    rows = await c.execute(
+        text(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
+            " WHERE inhparent = CAST(:table AS regclass) AND relname ~ '_[0-9]{8}$'"
+        ),
+        {"table": table},
+    )
+    return sorted(datetime.strptime(row[0][-8:], "%Y%m%d").replace(tzinfo=UTC) for row in rows)
+
+
+async def _is_needed(c: AsyncConnection, end: datetime) -> bool:
+    # A delivery of those weeks that is still owed needs its event and its attempts.
+    found = await c.execute(
+        text("SELECT 1 FROM delivery WHERE id < :bound LIMIT 1"),
+        {"bound": id_floor("dlv", end)},
+    )
+    return found.first() is not None

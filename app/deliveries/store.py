@@ -1,0 +1,178 @@
+"""The hot statements behind one small interface; one implementation per database engine."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.deliveries.models import State, Trigger
+from app.events.intake import NewEvent
+
+
+class Owed(msgspec.Struct, frozen=True):
+    """A delivery about to be written: this event, to this destination."""
+
+    tenant_id: str
+    id: str
+    destination_id: str
+    event_id: str
+    event_type: str
+    trigger: Trigger = Trigger.SCHEDULED
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """A delivery that is ours to attempt until the lease ends; `token` fences a late record."""
+
+    tenant_id: str
+    id: str
+    destination_id: str
+    event_id: str
+    event_type: str
+    attempt_count: int
+    retries_used: int
+    trigger: Trigger
+    token: str
+
+
+class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """How much to claim, and for whom not: `busy` counts what is in flight per destination."""
+
+    limit: int
+    per_lane: int
+    busy: Mapping[str, int]
+    token: str
+    lease_s: float
+    after_tenant: str = ""
+    after: str = ""  # a destination id: the walk over lanes goes on behind it
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What was claimed, and the database's clock, which decides over every worker's own."""
+
+    leases: list[Lease]
+    now_s: float | None  # known when anything was claimed
+
+
+class Route(msgspec.Struct, frozen=True):
+    """How to reach and sign for a destination; sealed values are opened by the sender."""
+
+    tenant_id: str
+    destination_id: str
+    endpoint_url: str
+    sealed_headers: bytes | None
+    sealed_secrets: list[bytes]
+
+
+class Settled(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that ended, and where it leaves its delivery."""
+
+    lease: Lease
+    state: State
+    delay_s: float | None
+    reason: str | None
+    counts_as_retry: bool
+    started_s: float
+    duration_ms: int
+    outcome: str
+    response_status: int | None
+    response_body: str | None
+    resolved_address: str | None
+    detail: bytes | None  # JSON
+
+
+class LaneNews(msgspec.Struct, frozen=True):
+    """What a batch taught us of a destination: `healed` if any attempt in it succeeded."""
+
+    tenant_id: str
+    destination_id: str
+    healed: bool
+    failures: int
+
+
+RollupRow = tuple[str, str, int, int, str, int, int]
+
+
+class Store(Protocol):
+    """Every method is a fixed number of statements, however many rows it is given."""
+
+    async def insert_events(
+        self, c: AsyncConnection, events: Sequence[NewEvent], counts: Sequence[int]
+    ) -> None:
+        """Write events, each with the number of its deliveries."""
+        ...
+
+    async def take_keys(
+        self, c: AsyncConnection, events: Sequence[NewEvent]
+    ) -> set[tuple[str, str]]:
+        """Reserve idempotency keys; return the (tenant, key) pairs that were free."""
+        ...
+
+    async def insert_deliveries(self, c: AsyncConnection, owed: Sequence[Owed]) -> None:
+        """Write what is owed, due at once."""
+        ...
+
+    async def claim(self, c: AsyncConnection, request: ClaimRequest) -> Claim:
+        """Lease a fair batch of due deliveries: a few of each destination, never the global head."""
+        ...
+
+    async def bodies(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, bytes]:
+        """Return the bytes to send, by event id."""
+        ...
+
+    async def routes(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, Route]:
+        """Return how to reach each destination of the batch, by its id."""
+        ...
+
+    async def record(self, c: AsyncConnection, settled: Sequence[Settled]) -> set[str]:
+        """Write states and attempts; return the delivery ids whose lease was still ours."""
+        ...
+
+    async def add_rollups(self, c: AsyncConnection, rows: Sequence[RollupRow]) -> None:
+        """Add counts to their slots."""
+        ...
+
+    async def update_lanes(self, c: AsyncConnection, news: Sequence[LaneNews]) -> None:
+        """Count failures in a row per destination; open or close its breaker."""
+        ...
+
+    async def release(self, c: AsyncConnection, leases: Sequence[Lease]) -> None:
+        """Give back what was claimed but not tried, due at once."""
+        ...
+
+    async def sweep(self, c: AsyncConnection) -> tuple[int, int]:
+        """Return expired leases to the queue and cancel what is owed to a destination that is gone.
+
+        Returns (leases returned, deliveries cancelled).
+        """
+        ...
+
+
+def routes_of(rows: Iterable[Any]) -> dict[str, Route]:
+    """Fold (destination, secret) rows into one route per destination, newest secret first."""
+    routes: dict[str, Route] = {}
+    for tenant_id, destination_id, url, headers, sealed in rows:
+        route = routes.get(destination_id)
+        if route is None:
+            route = Route(tenant_id, destination_id, url, headers, [])
+            routes[destination_id] = route
+        if sealed is not None:
+            route.sealed_secrets.append(sealed)
+    return routes
+
+
+#: After so many failures in a row the lane opens its breaker: nothing but a probe is sent.
+BREAKER_THRESHOLD = 20
+#: How long the breaker stays open, doubling with each failed probe, in seconds.
+BREAKER_FIRST_S = 15
+BREAKER_MAX_S = 300
+
+
+def store_for(dialect: str) -> Store:
+    if dialect == "sqlite":
+        from app.deliveries.store_sqlite import SqliteStore
+
+        return SqliteStore()
+    from app.deliveries.store_postgres import PostgresStore
+
+    return PostgresStore()

@@ -1,0 +1,310 @@
+"""The hot statements on PostgreSQL: sets travel as arrays, workers skip each other's rows."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.deliveries.models import Trigger
+from app.deliveries.store import (
+    BREAKER_FIRST_S,
+    BREAKER_MAX_S,
+    BREAKER_THRESHOLD,
+    Claim,
+    ClaimRequest,
+    LaneNews,
+    Lease,
+    Owed,
+    RollupRow,
+    Route,
+    Settled,
+    routes_of,
+)
+from app.events.intake import NewEvent
+
+_WAITING: Final = "state IN ('pending', 'retrying')"
+
+# The walk is a loose index scan: one probe of ix_delivery_due per destination that has something
+# waiting, so that a claim costs the same with a thousand due rows as with a million.
+_CLAIM: Final = f"""
+WITH RECURSIVE walk AS (
+    (SELECT tenant_id, destination_id, next_attempt_at FROM delivery
+      WHERE {_WAITING} AND (tenant_id, destination_id) > (%(after_tenant)s, %(after)s)
+      ORDER BY tenant_id, destination_id, next_attempt_at LIMIT 1)
+    UNION ALL
+    SELECT n.* FROM walk w CROSS JOIN LATERAL (
+        SELECT tenant_id, destination_id, next_attempt_at FROM delivery
+         WHERE {_WAITING} AND (tenant_id, destination_id) > (w.tenant_id, w.destination_id)
+         ORDER BY tenant_id, destination_id, next_attempt_at LIMIT 1) n
+), lanes AS MATERIALIZED (
+    SELECT w.tenant_id, w.destination_id,
+           CASE WHEN l.consecutive_failures >= {BREAKER_THRESHOLD} THEN 1
+                ELSE %(per_lane)s END - coalesce(b.n, 0) AS quota
+      FROM walk w
+      JOIN destination s ON s.tenant_id = w.tenant_id AND s.id = w.destination_id
+       AND s.disabled_at IS NULL AND s.deleted_at IS NULL
+      JOIN lane l ON l.tenant_id = w.tenant_id AND l.destination_id = w.destination_id
+       AND (l.open_until IS NULL OR l.open_until <= now())
+      LEFT JOIN unnest(%(busy_ids)s::text[], %(busy_n)s::int[]) AS b (id, n)
+        ON b.id = w.destination_id
+     WHERE w.next_attempt_at <= now() AND coalesce(b.n, 0) < %(per_lane)s
+     LIMIT 64
+), due AS MATERIALIZED (
+    SELECT lanes.tenant_id, d.id, lanes.quota,
+           row_number() OVER (PARTITION BY lanes.destination_id) AS rank
+      FROM lanes CROSS JOIN LATERAL (
+        SELECT id FROM delivery
+         WHERE tenant_id = lanes.tenant_id AND destination_id = lanes.destination_id
+           AND {_WAITING} AND next_attempt_at <= now()
+         ORDER BY next_attempt_at LIMIT %(per_lane)s
+         FOR UPDATE SKIP LOCKED) d
+), picked AS MATERIALIZED (
+    SELECT tenant_id, id FROM due WHERE rank <= quota ORDER BY rank LIMIT %(limit)s
+)
+UPDATE delivery d
+   SET state = 'delivering', next_attempt_at = NULL,
+       lease_until = now() + make_interval(secs => %(lease_s)s), lease_token = %(token)s
+  FROM picked p
+ WHERE d.tenant_id = p.tenant_id AND d.id = p.id
+RETURNING d.tenant_id, d.id, d.destination_id, d.event_id, d.event_type, d.attempt_count,
+          d.retries_used, d.trigger, extract(epoch FROM now())::float8
+"""
+
+_RECORD: Final = """
+WITH input AS (
+    SELECT * FROM unnest(
+        %(tenant_id)s::text[], %(id)s::text[], %(token)s::text[], %(state)s::text[],
+        %(delay_s)s::float8[], %(reason)s::text[], %(retried)s::int[], %(number)s::int[],
+        %(trigger)s::text[], %(started_s)s::float8[], %(duration_ms)s::int[], %(outcome)s::text[],
+        %(status)s::int[], %(body)s::text[], %(address)s::text[], %(detail)s::text[]
+    ) AS t (tenant_id, id, token, state, delay_s, reason, retried, number, trigger, started_s,
+            duration_ms, outcome, status, body, address, detail)
+), settled AS (
+    UPDATE delivery d
+       SET state = i.state,
+           attempt_count = d.attempt_count + 1,
+           retries_used = d.retries_used + i.retried,
+           next_attempt_at = now() + make_interval(secs => i.delay_s),
+           lease_until = NULL,
+           lease_token = NULL,
+           last_outcome = i.outcome,
+           last_status = i.status,
+           last_duration_ms = i.duration_ms,
+           reason = i.reason,
+           trigger = CASE WHEN i.state = 'retrying' THEN 'scheduled' ELSE d.trigger END,
+           settled_at = CASE WHEN i.state = 'retrying' THEN NULL ELSE now() END
+      FROM input i
+     WHERE d.tenant_id = i.tenant_id AND d.id = i.id AND d.lease_token = i.token
+    RETURNING d.tenant_id, d.id
+), written AS (
+    INSERT INTO attempt (tenant_id, delivery_id, number, trigger, started_at, duration_ms,
+                         outcome, response_status, response_body, resolved_address, detail)
+    SELECT i.tenant_id, i.id, i.number, i.trigger, to_timestamp(i.started_s), i.duration_ms,
+           i.outcome, i.status, i.body, i.address, i.detail::jsonb
+      FROM input i JOIN settled s ON s.tenant_id = i.tenant_id AND s.id = i.id
+)
+SELECT id FROM settled
+"""
+
+_LANES: Final = f"""
+UPDATE lane l
+   SET consecutive_failures =
+         CASE WHEN n.healed THEN n.failures ELSE l.consecutive_failures + n.failures END,
+       failing_since = CASE WHEN n.failures = 0 THEN NULL
+                            WHEN n.healed OR l.failing_since IS NULL THEN now()
+                            ELSE l.failing_since END,
+       open_until = CASE
+         WHEN n.healed OR l.consecutive_failures + n.failures < {BREAKER_THRESHOLD} THEN NULL
+         ELSE now() + make_interval(secs => least({BREAKER_MAX_S}, {BREAKER_FIRST_S} *
+              (1 << least(8, (l.consecutive_failures + n.failures - {BREAKER_THRESHOLD}) / 8))))
+         END
+  FROM unnest(%(tenant_id)s::text[], %(destination_id)s::text[], %(healed)s::bool[],
+              %(failures)s::int[]) AS n (tenant_id, destination_id, healed, failures)
+ WHERE l.tenant_id = n.tenant_id AND l.destination_id = n.destination_id
+   AND (n.failures > 0 OR l.consecutive_failures > 0)
+"""
+
+
+class PostgresStore:
+    """Many workers on many machines: `now()` is the database's clock, the only one that counts."""
+
+    async def insert_events(
+        self, c: AsyncConnection, events: Sequence[NewEvent], counts: Sequence[int]
+    ) -> None:
+        await c.exec_driver_sql(
+            "INSERT INTO event (tenant_id, id, type, body, idempotency_key, delivery_count,"
+            " created_at) SELECT t.*, %(at)s FROM unnest(%(tenant_id)s::text[], %(id)s::text[],"
+            " %(type)s::text[], %(body)s::bytea[], %(key)s::text[], %(count)s::int[]) AS t",
+            {
+                "tenant_id": [e.tenant_id for e in events],
+                "id": [e.id for e in events],
+                "type": [e.type for e in events],
+                "body": [e.body for e in events],
+                "key": [e.idempotency_key for e in events],
+                "count": list(counts),
+                "at": events[0].created_at,
+            },
+        )
+
+    async def take_keys(
+        self, c: AsyncConnection, events: Sequence[NewEvent]
+    ) -> set[tuple[str, str]]:
+        # In one order everywhere, so that two publishers of the same keys never deadlock.
+        keyed = sorted(
+            (e for e in events if e.idempotency_key is not None),
+            key=lambda e: (e.tenant_id, e.idempotency_key),
+        )
+        taken = await c.exec_driver_sql(
+            "INSERT INTO idempotency_key (tenant_id, key, event_id, created_at)"
+            " SELECT t.*, now() FROM unnest(%(tenant_id)s::text[], %(key)s::text[],"
+            " %(id)s::text[]) AS t ON CONFLICT DO NOTHING RETURNING tenant_id, key",
+            {
+                "tenant_id": [e.tenant_id for e in keyed],
+                "key": [e.idempotency_key for e in keyed],
+                "id": [e.id for e in keyed],
+            },
+        )
+        return {(row[0], row[1]) for row in taken}
+
+    async def insert_deliveries(self, c: AsyncConnection, owed: Sequence[Owed]) -> None:
+        await c.exec_driver_sql(
+            "INSERT INTO delivery (tenant_id, id, destination_id, event_id, event_type, trigger,"
+            " state, attempt_count, retries_used, next_attempt_at, created_at)"
+            " SELECT t.*, 'pending', 0, 0, now(), now() FROM unnest(%(tenant_id)s::text[],"
+            " %(id)s::text[], %(destination_id)s::text[], %(event_id)s::text[],"
+            " %(event_type)s::text[], %(trigger)s::text[]) AS t",
+            {
+                "tenant_id": [o.tenant_id for o in owed],
+                "id": [o.id for o in owed],
+                "destination_id": [o.destination_id for o in owed],
+                "event_id": [o.event_id for o in owed],
+                "event_type": [o.event_type for o in owed],
+                "trigger": [o.trigger for o in owed],
+            },
+        )
+
+    async def claim(self, c: AsyncConnection, request: ClaimRequest) -> Claim:
+        rows = (
+            await c.exec_driver_sql(
+                _CLAIM,
+                {
+                    "after_tenant": request.after_tenant,
+                    "after": request.after,
+                    "per_lane": request.per_lane,
+                    "busy_ids": list(request.busy),
+                    "busy_n": list(request.busy.values()),
+                    "limit": request.limit,
+                    "lease_s": request.lease_s,
+                    "token": request.token,
+                },
+            )
+        ).all()
+        leases = [Lease(*row[:7], Trigger(row[7]), request.token) for row in rows]
+        return Claim(leases, rows[0][8] if rows else None)
+
+    async def bodies(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, bytes]:
+        # Arrays as parameters let the planner touch only the partitions that hold these ids.
+        rows = await c.exec_driver_sql(
+            "SELECT id, body FROM event WHERE tenant_id = ANY(%(tenants)s) AND id = ANY(%(ids)s)",
+            {
+                "tenants": list({lease.tenant_id for lease in leases}),
+                "ids": list({lease.event_id for lease in leases}),
+            },
+        )
+        return {row[0]: row[1] for row in rows}
+
+    async def routes(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, Route]:
+        rows = await c.exec_driver_sql(
+            "SELECT d.tenant_id, d.id, d.endpoint_url, d.sealed_headers, s.sealed"
+            " FROM destination d LEFT JOIN signing_secret s ON s.tenant_id = d.tenant_id"
+            " AND s.destination_id = d.id AND (s.expires_at IS NULL OR s.expires_at > now())"
+            " WHERE d.tenant_id = ANY(%(tenants)s) AND d.id = ANY(%(ids)s)"
+            " ORDER BY d.id, s.id DESC",
+            {
+                "tenants": list({lease.tenant_id for lease in leases}),
+                "ids": list({lease.destination_id for lease in leases}),
+            },
+        )
+        return routes_of(rows)
+
+    async def record(self, c: AsyncConnection, settled: Sequence[Settled]) -> set[str]:
+        # Locks are taken in one order in every worker.
+        rows = sorted(settled, key=lambda s: s.lease.id)
+        result = await c.exec_driver_sql(_RECORD, _columns(rows))
+        return {row[0] for row in result}
+
+    async def add_rollups(self, c: AsyncConnection, rows: Sequence[RollupRow]) -> None:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await c.exec_driver_sql(
+            "INSERT INTO rollup AS r"
+            " (tenant_id, destination_id, slot_s, slot, result, bucket, count)"
+            " SELECT * FROM unnest(%s::text[], %s::text[], %s::smallint[], %s::bigint[],"
+            " %s::text[], %s::smallint[], %s::bigint[])"
+            " ON CONFLICT (tenant_id, destination_id, slot_s, slot, result, bucket)"
+            " DO UPDATE SET count = r.count + excluded.count",
+            tuple(columns),
+        )
+
+    async def update_lanes(self, c: AsyncConnection, news: Sequence[LaneNews]) -> None:
+        await c.exec_driver_sql(
+            _LANES,
+            {
+                "tenant_id": [n.tenant_id for n in news],
+                "destination_id": [n.destination_id for n in news],
+                "healed": [n.healed for n in news],
+                "failures": [n.failures for n in news],
+            },
+        )
+
+    async def release(self, c: AsyncConnection, leases: Sequence[Lease]) -> None:
+        await c.exec_driver_sql(
+            "UPDATE delivery d SET state = CASE attempt_count WHEN 0 THEN 'pending' ELSE 'retrying'"
+            " END, next_attempt_at = now(), lease_until = NULL, lease_token = NULL"
+            " FROM unnest(%(tenant_id)s::text[], %(id)s::text[], %(token)s::text[])"
+            " AS t (tenant_id, id, token)"
+            " WHERE d.tenant_id = t.tenant_id AND d.id = t.id AND d.lease_token = t.token",
+            {
+                "tenant_id": [lease.tenant_id for lease in leases],
+                "id": [lease.id for lease in leases],
+                "token": [lease.token for lease in leases],
+            },
+        )
+
+    async def sweep(self, c: AsyncConnection) -> tuple[int, int]:
+        expired = await c.exec_driver_sql(
+            "UPDATE delivery d SET state = CASE attempt_count WHEN 0 THEN 'pending'"
+            " ELSE 'retrying' END, next_attempt_at = now(), lease_until = NULL, lease_token = NULL"
+            " FROM (SELECT tenant_id, id FROM delivery WHERE state = 'delivering'"
+            " AND lease_until < now() FOR UPDATE SKIP LOCKED) e"
+            " WHERE d.tenant_id = e.tenant_id AND d.id = e.id"
+        )
+        stray = await c.exec_driver_sql(
+            "UPDATE delivery d SET state = 'cancelled', next_attempt_at = NULL, settled_at = now(),"
+            " reason = 'the destination is disabled or deleted'"
+            " FROM (SELECT v.tenant_id, v.id FROM destination s JOIN delivery v"
+            " ON v.tenant_id = s.tenant_id AND v.destination_id = s.id"
+            f" AND v.{_WAITING} WHERE s.disabled_at IS NOT NULL OR s.deleted_at IS NOT NULL"
+            " FOR UPDATE OF v SKIP LOCKED) g WHERE d.tenant_id = g.tenant_id AND d.id = g.id"
+        )
+        return expired.rowcount, stray.rowcount
+
+
+def _columns(rows: Sequence[Settled]) -> dict[str, list[Any]]:
+    return {
+        "tenant_id": [s.lease.tenant_id for s in rows],
+        "id": [s.lease.id for s in rows],
+        "token": [s.lease.token for s in rows],
+        "state": [s.state for s in rows],
+        "delay_s": [s.delay_s for s in rows],
+        "reason": [s.reason for s in rows],
+        "retried": [int(s.counts_as_retry) for s in rows],
+        "number": [s.lease.attempt_count + 1 for s in rows],
+        "trigger": [s.lease.trigger for s in rows],
+        "started_s": [s.started_s for s in rows],
+        "duration_ms": [s.duration_ms for s in rows],
+        "outcome": [s.outcome for s in rows],
+        "status": [s.response_status for s in rows],
+        "body": [s.response_body for s in rows],
+        "address": [s.resolved_address for s in rows],
+        "detail": [s.detail.decode() if s.detail else None for s in rows],
+    }

@@ -1,0 +1,31 @@
+"""Password hashing with argon2id (RFC 9106), and equal effort for accounts that do not exist."""
+
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from app.errors import FieldError, Invalid
+
+MIN_LENGTH: Final = 12
+MAX_LENGTH: Final = 200
+
+# RFC 9106, section 4, second recommendation: 64 MiB, 3 passes.
+_hasher = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=4)
+_decoy = _hasher.hash("no account has this password")
+
+
+def hash_password(password: str) -> str:
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        rule = f"password must have {MIN_LENGTH} to {MAX_LENGTH} characters"
+        raise Invalid.fields([FieldError("password", rule)])
+    return _hasher.hash(password)
+
+
+def password_matches(stored: str | None, password: str) -> bool:
+    """Compare; takes as long for an unknown account (`stored` None) as for a known one."""
+    try:
+        _hasher.verify(stored or _decoy, password[:MAX_LENGTH])
+    except (VerificationError, InvalidHashError):
+        return False
+    return stored is not None

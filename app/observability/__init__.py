@@ -1,0 +1,1 @@
+"""What the running system says of itself: logs and metrics, never a secret or a payload."""

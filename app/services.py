@@ -1,0 +1,59 @@
+"""What both faces are given: the database, the keys, the egress rules, the bell and the hub."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.crypto import Keyring
+from app.database import Database
+from app.deliveries.fanout import Accepted, accept
+from app.deliveries.store import Store
+from app.destinations.rules import Egress
+from app.events.intake import NewEvent
+from app.live import LiveHub
+from app.settings import Settings
+from app.wakeup import Bell
+
+
+class Services:
+    """One per web process; handlers get it as the dependency `services`.
+
+    A plain class: msgspec would walk into the fields of a dataclass at every injection.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        store: Store,
+        keyring: Keyring,
+        egress: Egress,
+        bell: Bell,
+        hub: LiveHub,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.store = store
+        self.keyring = keyring
+        self.egress = egress
+        self.bell = bell
+        self.hub = hub
+
+    @contextlib.asynccontextmanager
+    async def change(self, tenant_id: str) -> AsyncIterator[AsyncSession]:
+        """Yield a transaction; after its commit tell the tenant's watchers and wake the workers."""
+        async with self.database.transaction() as session:
+            yield session
+        self.bell.changed({tenant_id})
+        self.bell.ring()
+
+    async def publish(self, events: Sequence[NewEvent]) -> list[Accepted]:
+        """Keep all events with their deliveries, or none; when this returns they are on the disk."""
+        async with self.database.begin() as c:
+            answers = await accept(c, self.store, events)
+        if not all(answer.duplicate for answer in answers):
+            self.bell.changed({event.tenant_id for event in events})
+            self.bell.ring()
+        return answers

@@ -1,0 +1,208 @@
+"""The settings, read once from the environment; a wrong one stops the start with one line."""
+
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from app.crypto import parse_key
+from app.errors import SettingsError
+from app.sending.url_safety import EgressAllow
+
+PREFIX: Final = "ONEPROTECT_"
+DEFAULT_RETRY_SCHEDULE: Final = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+
+
+class Env(StrEnum):
+    """Where this installation runs; it decides how strict the rules are."""
+
+    LOCAL = "local"  # one developer's machine: demo data, plain http allowed
+    DEV = "dev"  # a shared development installation: no demo data, plain http allowed
+    STAGING = "staging"  # as production
+    PRODUCTION = "production"
+
+    @property
+    def relaxed(self) -> bool:
+        return self in {Env.LOCAL, Env.DEV}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every knob of the product. Times in seconds unless the name says otherwise."""
+
+    env: Env = Env.LOCAL
+    database_url: str = "sqlite:///.data/oneprotect.db"
+    queue_url: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    secret_keys: tuple[str, ...] = ()
+    egress_allow: str = ""
+    egress_proxy: str = ""
+    require_https: bool = False
+    retry_schedule: tuple[int, ...] = DEFAULT_RETRY_SCHEDULE
+    delivery_timeout: float = 15.0
+    max_in_flight: int = 200
+    max_in_flight_per_destination: int = 16
+    retention_days: int = 90
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    oidc_audience: str = ""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read `ONEPROTECT_*`; raise SettingsError for the first wrong value or unknown name."""
+        given = {
+            name.removeprefix(PREFIX): value.strip()
+            for name, value in environ.items()
+            if name.startswith(PREFIX) and value.strip()
+        }
+        known = set(READERS)
+        if unknown := sorted(n for n in given if n not in known and not n.startswith("TEST_")):
+            raise SettingsError(
+                f"{PREFIX}{unknown[0]} is not a setting; known are: {', '.join(sorted(known))}"
+            )
+        values = {
+            name.lower(): READERS[name](name, given[name]) for name in sorted(known & set(given))
+        }
+        settings = cls(**values)
+        if "REQUIRE_HTTPS" not in given:
+            settings = msgspec.structs.replace(settings, require_https=not settings.env.relaxed)
+        settings._check_together()
+        return settings
+
+    def _check_together(self) -> None:
+        if self.env.relaxed:
+            return
+        if not self.secret_keys:
+            raise _fault("SECRET_KEYS", f"must be set when {PREFIX}ENV is {self.env}", KEY_FORMAT)
+        if not self.require_https:
+            raise _fault("REQUIRE_HTTPS", f"cannot be false when {PREFIX}ENV is {self.env}", "true")
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file, or None on PostgreSQL."""
+        if not self.database_url.startswith("sqlite:///"):
+            return None
+        return Path(self.database_url.removeprefix("sqlite:///"))
+
+    @property
+    def broker_url(self) -> str:
+        return self.queue_url or self.database_url
+
+    @property
+    def data_dir(self) -> Path:
+        """Where generated local files live: beside the database file."""
+        return self.sqlite_path.parent if self.sqlite_path else Path(".data")
+
+    @property
+    def secure_cookies(self) -> bool:
+        return not self.env.relaxed
+
+
+KEY_FORMAT: Final = "comma list of keys, each 32 random bytes as base64 (openssl rand -base64 32)"
+
+
+def _fault(name: str, fault: str, allowed: str) -> SettingsError:
+    return SettingsError(f"{PREFIX}{name} {fault}; allowed: {allowed}")
+
+
+def _number(low: float, high: float, *, whole: bool = True) -> Callable[[str, str], float]:
+    word = "a whole number" if whole else "a number"
+
+    def read(name: str, text: str) -> float:
+        fault = _fault(name, f"is {text!r}", f"{word} from {low:g} to {high:g}")
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            raise fault from None
+        if not low <= value <= high:
+            raise fault
+        return value
+
+    return read
+
+
+def _env(name: str, text: str) -> Env:
+    try:
+        return Env(text)
+    except ValueError:
+        raise _fault(name, f"is {text!r}", ", ".join(Env)) from None
+
+
+def _flag(name: str, text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise _fault(name, f"is {text!r}", "true, false")
+    return words[text.lower()]
+
+
+def _url(*schemes: str) -> Callable[[str, str], str]:
+    def read(name: str, text: str) -> str:
+        scheme = text.partition("://")[0]
+        if "://" not in text or scheme not in schemes:
+            # The value may carry a password: only its scheme is repeated.
+            raise _fault(
+                name, f"starts with {scheme[:20]!r}", ", ".join(f"{s}://…" for s in schemes)
+            )
+        if scheme == "sqlite" and not re.match(r"^sqlite:///[^?#]+$", text):
+            raise _fault(name, "names no file", "sqlite:///path/to/file.db")
+        if scheme != "sqlite" and not urlsplit(text).hostname and "host=" not in text:
+            raise _fault(name, "names no host", f"{scheme}://user:password@host:port/name")
+        return text
+
+    return read
+
+
+def _schedule(name: str, text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > 50 or not all(p.isdecimal() and int(p) <= 604_800 for p in parts):
+        raise _fault(name, f"is {text!r}", "up to 50 comma-separated whole seconds, 0 to 604800")
+    return tuple(int(part) for part in parts)
+
+
+def _keys(name: str, text: str) -> tuple[str, ...]:
+    keys = tuple(part.strip() for part in text.split(",") if part.strip())
+    for number, key in enumerate(keys, start=1):
+        try:
+            parse_key(key)
+        except ValueError as fault:
+            raise _fault(name, f"key {number} {fault}", KEY_FORMAT) from None
+    return keys
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _allow(name: str, text: str) -> str:
+    try:
+        EgressAllow.parse(text)
+    except ValueError as fault:
+        raise _fault(name, str(fault), "comma list of host:port or CIDR[:port]") from None
+    return text
+
+
+READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
+    "ENV": _env,
+    "DATABASE_URL": _url("sqlite", "postgresql"),
+    "QUEUE_URL": _url("sqlite", "postgresql", "redis", "rediss"),
+    "HOST": _text,
+    "PORT": _number(1, 65_535),
+    "SECRET_KEYS": _keys,
+    "EGRESS_ALLOW": _allow,
+    "EGRESS_PROXY": _url("http", "https"),
+    "REQUIRE_HTTPS": _flag,
+    "RETRY_SCHEDULE": _schedule,
+    "DELIVERY_TIMEOUT": _number(0.1, 300, whole=False),
+    "MAX_IN_FLIGHT": _number(1, 10_000),
+    "MAX_IN_FLIGHT_PER_DESTINATION": _number(1, 1_000),
+    "RETENTION_DAYS": _number(1, 3_650),
+    "OIDC_ISSUER": _url("https", "http"),
+    "OIDC_CLIENT_ID": _text,
+    "OIDC_CLIENT_SECRET": _text,
+    "OIDC_AUDIENCE": _text,
+}

@@ -1,0 +1,1 @@
+"""What stands round the product: the supervisor, a receiver for developers, checks, a publisher."""

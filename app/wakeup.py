@@ -1,0 +1,156 @@
+"""Tell other processes that something happened: work is due, or a tenant's picture changed.
+
+Both are hints. A lost one costs a poll interval, a doubled one a cheap look; no guarantee rests
+on them, and nobody who publishes an event waits for them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Final, Self
+
+import structlog
+from saq.queue.base import Queue
+from sqlalchemy import BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, Database
+from app.saq_sqlite import SqliteQueue
+
+log = structlog.get_logger(__name__)
+
+#: The SAQ job that makes a worker look for due deliveries.
+WAKE_JOB: Final = "wake"
+#: Rings closer together than this become one.
+RING_GAP_S: Final = 0.02
+#: A tenant's watchers are told at most this often.
+PULSE_GAP_S: Final = 0.2
+#: The PostgreSQL channel on which tenants' changes are told.
+LIVE_CHANNEL: Final = "oneprotect_live"
+QUEUE_NAME: Final = "oneprotect"
+#: SAQ's tables live in a schema of their own, where migrations never look.
+POSTGRES_SCHEMA: Final = "saq"
+
+
+class Pulse(Base):
+    """A counter per tenant that rises with every change; how SQLite's watchers hear of one."""
+
+    __tablename__ = "pulse"
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    beat: Mapped[int] = mapped_column(BigInteger)
+
+
+async def open_queue(broker_url: str) -> Queue:
+    """Connect to the broker that the URL names; the caller disconnects it."""
+    scheme = broker_url.partition(":")[0]
+    if scheme == "sqlite":
+        queue: Queue = SqliteQueue(Path(broker_url.removeprefix("sqlite:///")), QUEUE_NAME)
+    elif scheme.startswith("redis"):
+        from saq.queue.redis import RedisQueue
+
+        queue = RedisQueue.from_url(broker_url, name=QUEUE_NAME)
+    else:
+        queue = await _postgres_queue(broker_url)
+    await queue.connect()
+    return queue
+
+
+async def _postgres_queue(url: str) -> Queue:
+    import psycopg
+    from psycopg_pool import AsyncConnectionPool
+    from saq.queue.postgres import PostgresQueue
+
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {POSTGRES_SCHEMA}")
+    pool = AsyncConnectionPool(
+        url,
+        kwargs={"autocommit": True, "options": f"-c search_path={POSTGRES_SCHEMA}"},
+        min_size=1,
+        max_size=6,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    )
+    return PostgresQueue(pool=pool, name=QUEUE_NAME, min_size=1, max_size=6,
+                         manage_pool_lifecycle=True)  # fmt: skip
+
+
+class Bell:
+    """Rings for the workers and for the watchers of tenants; coalesced, never awaited."""
+
+    def __init__(self, database: Database, queue: Queue | None) -> None:
+        self._database = database
+        self._queue = queue
+        self._tenants: set[str] = set()
+        self._ring = Coalesced(self._enqueue, RING_GAP_S)
+        self._pulse = Coalesced(self._tell, PULSE_GAP_S)
+
+    def ring(self) -> None:
+        """Call after a commit that made something due."""
+        if self._queue is not None:
+            self._ring.call()
+
+    def changed(self, tenant_ids: Iterable[str]) -> None:
+        """Call after a commit that changed what these tenants would see."""
+        self._tenants.update(tenant_ids)
+        self._pulse.call()
+
+    async def close(self) -> None:
+        await self._ring.close()
+        await self._pulse.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_fault: object) -> None:
+        await self.close()
+
+    async def _enqueue(self) -> None:
+        if self._queue is not None:
+            await self._queue.enqueue(WAKE_JOB, ttl=-1, timeout=5, retries=1)
+
+    async def _tell(self) -> None:
+        tenants, self._tenants = sorted(self._tenants), set()
+        async with self._database.begin() as c:
+            if self._database.dialect == "sqlite":
+                await c.exec_driver_sql(
+                    "INSERT INTO pulse (tenant_id, beat) VALUES (?, 1)"
+                    " ON CONFLICT DO UPDATE SET beat = beat + 1",
+                    [(tenant,) for tenant in tenants],
+                )
+            else:
+                await c.exec_driver_sql(
+                    "SELECT pg_notify(%s, t) FROM unnest(%s::text[]) AS t", (LIVE_CHANNEL, tenants)
+                )
+
+
+class Coalesced:
+    """Calls an action soon; calls that come while it runs or rests become one more."""
+
+    def __init__(self, action: Callable[[], Awaitable[None]], gap_s: float) -> None:
+        self._action = action
+        self._gap_s = gap_s
+        self._wanted = False
+        self._task: asyncio.Task[None] | None = None
+
+    def call(self) -> None:
+        self._wanted = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+
+    async def _work(self) -> None:
+        while self._wanted:
+            self._wanted = False
+            try:
+                await self._action()
+            except Exception as fault:  # noqa: BLE001  # a hint: whatever the broker says, polls cover it
+                log.warning("hint.lost", fault=type(fault).__name__)
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(self._gap_s)
+
+    async def close(self) -> None:
+        """Let a call that is under way end."""
+        if self._task is not None and not self._task.done():
+            self._gap_s = 0
+            await asyncio.wait([self._task], timeout=1.0)
+            self._task.cancel()

@@ -1,0 +1,156 @@
+"""Composition root of a worker: SAQ's stock Worker beside the delivery engine, in one loop."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from saq.job import CronJob
+from saq.worker import Worker
+
+from app.audit.models import SYSTEM
+from app.crypto import Keyring
+from app.database import Database, utcnow
+from app.deliveries import control, heartbeat, retention
+from app.deliveries.engine import SHUTDOWN_GRACE_S, Engine
+from app.deliveries.store import Settled
+from app.errors import NotFound
+from app.observability.logs import set_up_logs
+from app.runtime import check_before_start, egress_of, keyring_of
+from app.sending.outcome import OutcomeKind
+from app.sending.transport import Sender
+from app.settings import Settings
+from app.wakeup import WAKE_JOB, Bell, open_queue
+
+log = structlog.get_logger(__name__)
+
+Context = dict[str, Any]
+
+
+def main(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT."""
+    set_up_logs(settings.env)
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop()) as runner:
+        runner.run(run(settings))
+
+
+def _loop() -> Any:
+    try:
+        import uvloop
+    except ImportError:  # not on Windows
+        return None
+    return uvloop.new_event_loop
+
+
+async def run(settings: Settings) -> None:
+    # A record lost to a power cut is an attempt made twice, never a lost event: no fsync needed.
+    database = Database(settings.database_url, durable=False)
+    await check_before_start(settings, database)
+    egress = egress_of(settings)
+    sender = Sender(
+        egress.policy,
+        timeout_s=settings.delivery_timeout,
+        resolver=egress.resolver,
+        proxy=settings.egress_proxy or None,
+    )
+    queue = await open_queue(settings.broker_url)
+    bell = Bell(database, queue=None)
+    office = Office(settings, database, sender, keyring_of(settings), bell)
+    worker: Worker[Any] = Worker(
+        queue,
+        functions=[(WAKE_JOB, office.wake)],
+        cron_jobs=[
+            CronJob(office.sweep, cron="* * * * *", timeout=60, ttl=-1),
+            CronJob(office.retention, cron="17 * * * *", timeout=3600, ttl=-1),
+        ],
+        concurrency=4,
+        startup=[office.open],
+        shutdown=[office.close],
+        shutdown_grace_period_s=1,
+    )
+    try:
+        await worker.start()
+    finally:
+        await bell.close()
+        await queue.disconnect()
+        await sender.aclose()
+        await database.close()
+
+
+class Office:
+    """What a worker process does besides delivering: wake-ups, upkeep, heartbeat."""
+
+    def __init__(
+        self, settings: Settings, database: Database, sender: Sender, keyring: Keyring, bell: Bell
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._bell = bell
+        self._id = uuid4().hex
+        self._engine = Engine(database, sender, keyring, settings, self.after_record)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, _ctx: Context) -> None:
+        self._tasks = [
+            asyncio.create_task(self._engine.run(), name="engine"),
+            asyncio.create_task(self._beat_forever(), name="heartbeat"),
+        ]
+        self._tasks[0].add_done_callback(_must_not_end)
+        log.info("worker.started", worker_id=self._id)
+
+    async def close(self, _ctx: Context) -> None:
+        engine, beats = self._tasks
+        engine.remove_done_callback(_must_not_end)
+        self._engine.stop()
+        await asyncio.wait([engine], timeout=SHUTDOWN_GRACE_S + 1)
+        beats.cancel()
+        log.info("worker.stopped", worker_id=self._id)
+
+    async def wake(self, _ctx: Context) -> None:
+        self._engine.wake()
+
+    async def sweep(self, _ctx: Context) -> None:
+        await self._engine.sweep()
+
+    async def retention(self, _ctx: Context) -> None:
+        await retention.run(self._database, days=self._settings.retention_days)
+
+    async def after_record(self, settled: Sequence[Settled]) -> None:
+        """Tell the watchers; switch off a destination that answered 410 Gone."""
+        self._bell.changed({s.lease.tenant_id for s in settled})
+        gone = {
+            (s.lease.tenant_id, s.lease.destination_id)
+            for s in settled
+            if s.outcome == OutcomeKind.GONE
+        }
+        for tenant_id, destination_id in gone:
+            async with self._database.transaction() as session:
+                with contextlib.suppress(NotFound):
+                    await control.disable_destination(
+                        session, tenant_id, destination_id, reason="410 Gone", actor=SYSTEM
+                    )
+
+    async def _beat_forever(self) -> None:
+        started_at = utcnow()
+        while True:
+            began = time.monotonic()
+            try:
+                async with self._database.transaction() as session:
+                    load = self._engine.in_flight
+                    await heartbeat.beat(session, self._id, started_at=started_at, load=load)
+            except Exception as fault:  # noqa: BLE001  # a missed beat is what a beat is for
+                log.warning("heartbeat.missed", fault=type(fault).__name__)
+            await asyncio.sleep(max(0.0, heartbeat.BEAT_EVERY_S - (time.monotonic() - began)))
+
+
+_EXIT_CODE: Final = 70  # EX_SOFTWARE
+
+
+def _must_not_end(engine: asyncio.Task[None]) -> None:
+    # A worker without its engine looks alive and delivers nothing: let the supervisor restart it.
+    if not engine.cancelled() and (fault := engine.exception()):
+        log.critical("engine.died", exc_info=fault)
+    raise SystemExit(_EXIT_CODE)

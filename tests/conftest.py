@@ -1,0 +1,113 @@
+"""Both databases as a parameter, a seeded world on each, and what the machine lacks, said aloud."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from app.database import Database
+from app.database.migrate import migrate
+from tests.postgres import GIVEN, Server, running_server
+from tests.world import World, open_world
+
+ENGINES = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL of the test run's own, which chaos may stop and start."""
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """Return where databases can be made: the server given, or the run's own."""
+    given = os.environ.get(GIVEN)
+    if given:
+        return given
+    server: Server = request.getfixturevalue("postgres")
+    return server.url()
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> str:
+    """Migrate once; every test's database is a copy of this one."""
+    import anyio
+
+    name = f"op_template_{uuid4().hex[:8]}"
+    url = create_database(postgres_url, name)
+
+    async def build() -> None:
+        database = Database(url)
+        await migrate(database)
+        await database.close()
+
+    anyio.run(build)
+    return name
+
+
+def create_database(server_url: str, name: str, template: str = "template1") -> str:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(
+            f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy'.encode()
+        )
+    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+
+def drop_database(server_url: str, name: str) -> None:
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import anyio
+
+    path = tmp_path_factory.mktemp("template") / "template.db"
+
+    async def build() -> None:
+        database = Database(f"sqlite:///{path}")
+        await migrate(database)
+        await database.close()
+
+    anyio.run(build)
+    return path
+
+
+@pytest.fixture
+def database_url(
+    engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[str]:
+    """Yield the URL of a migrated, empty database of the engine under test."""
+    if engine_name == "sqlite":
+        path = tmp_path / "oneprotect.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        yield f"sqlite:///{path}"
+        return
+    server_url = request.getfixturevalue("postgres_url")
+    name = f"op_{uuid4().hex[:12]}"
+    yield create_database(server_url, name, request.getfixturevalue("template"))
+    drop_database(server_url, name)
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    """Yield two tenants with every role, the API over them, and receivers on loopback."""
+    async with open_world(database_url) as world:
+        yield world

@@ -1,0 +1,184 @@
+"""The world of a test: two tenants, each role in each, the API, a worker's engine, receivers."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import httpx
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
+
+from app.asgi import create_app
+from app.audit.models import SYSTEM
+from app.crypto import Keyring
+from app.database import Database
+from app.deliveries.engine import Engine
+from app.deliveries.store import Settled
+from app.identity import demo, service
+from app.identity.permissions import Role
+from app.runtime import egress_of, keyring_of
+from app.sending.transport import Sender
+from app.services import Services
+from app.settings import Settings
+
+TOKENS = {
+    "acme_admin": "op_local_acme_admin",
+    "acme_operator": "op_local_acme_operator",
+    "acme_auditor": "op_local_acme_auditor",
+    "globex_admin": "op_local_globex_admin",
+    "globex_operator": "op_local_globex_operator",
+    "globex_auditor": "op_local_globex_auditor",
+    "platform": "op_local_platform",
+}
+LOOPBACK = "127.0.0.0/8"
+
+
+class World:
+    """What a test reaches for. `as_(who)` asks the API with that one's token."""
+
+    def __init__(self, app: Litestar, client: AsyncTestClient[Litestar], url: str) -> None:
+        self.app = app
+        self.client = client
+        self.url = url
+
+    @property
+    def services(self) -> Services:
+        found: Services = self.app.state.services
+        return found
+
+    @property
+    def settings(self) -> Settings:
+        return self.services.settings
+
+    @property
+    def database(self) -> Database:
+        return self.services.database
+
+    @property
+    def keyring(self) -> Keyring:
+        return self.services.keyring
+
+    def as_(self, who: str) -> "Caller":
+        return Caller(self.client, TOKENS[who])
+
+    async def make_destination(
+        self, url: str, who: str = "acme_admin", **fields: Any
+    ) -> dict[str, Any]:
+        """Create a destination and return the API's answer, secret included."""
+        body = {"name": "Tenant SOC webhook", "endpoint_url": url} | fields
+        answer = await self.as_(who).post("/integrations/destinations", json=body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def publish(
+        self, who: str = "acme_admin", type: str = "alert.created", **fields: Any
+    ) -> dict[str, Any]:
+        body = {"type": type, "data": {"severity": "high"}} | fields
+        answer = await self.as_(who).post("/events", json=body)
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    async def deliveries(self, who: str = "acme_admin", **filters: Any) -> list[dict[str, Any]]:
+        answer = await self.as_(who).get("/integrations/deliveries", params=filters)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["items"])
+
+    async def delivery(self, delivery_id: str, who: str = "acme_admin") -> dict[str, Any]:
+        answer = await self.as_(who).get(f"/integrations/deliveries/{delivery_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    @contextlib.asynccontextmanager
+    async def worker(self, **settings: Any) -> AsyncIterator[Engine]:
+        """Run a worker's engine of its own beside the API, with other settings if given."""
+        import msgspec
+
+        changed = msgspec.structs.replace(self.settings, **settings)
+        database = Database(self.url, durable=False)
+        sender = Sender(
+            egress_of(changed).policy,
+            timeout_s=changed.delivery_timeout,
+            resolver=self.services.egress.resolver,
+        )
+
+        async def settled(_batch: list[Settled]) -> None:
+            self.services.bell.changed({"acme"})
+
+        engine = Engine(database, sender, keyring_of(changed), changed, settled)  # type: ignore[arg-type]
+        task = asyncio.create_task(engine.run())
+        try:
+            yield engine
+        finally:
+            engine.stop()
+            await task
+            await sender.aclose()
+            await database.close()
+
+    async def until(
+        self, condition: Callable[[], Awaitable[Any]], *, within_s: float = 10.0
+    ) -> Any:
+        """Return what the condition returns once it is true; fail when it takes too long."""
+        return await until(condition, within_s=within_s)
+
+
+class Caller:
+    """The API, asked by one token."""
+
+    def __init__(self, client: AsyncTestClient[Litestar], token: str) -> None:
+        self._client = client
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = self._headers | dict(more.pop("headers", {}))
+        return await self._client.request(method, f"/api/v1{path}", headers=headers, **more)
+
+    async def get(self, path: str, **more: Any) -> httpx.Response:
+        return await self.request("GET", path, **more)
+
+    async def post(self, path: str, **more: Any) -> httpx.Response:
+        return await self.request("POST", path, **more)
+
+    async def patch(self, path: str, **more: Any) -> httpx.Response:
+        return await self.request("PATCH", path, **more)
+
+    async def delete(self, path: str, **more: Any) -> httpx.Response:
+        return await self.request("DELETE", path, **more)
+
+
+async def until(condition: Callable[[], Awaitable[Any]], *, within_s: float = 10.0) -> Any:
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + within_s
+    while True:
+        if found := await condition():
+            return found
+        assert loop.time() < ends, f"still not true after {within_s} s: {condition}"
+        await asyncio.sleep(0.02)
+
+
+def settings_for(url: str, **more: str) -> Settings:
+    environ: Mapping[str, str] = {
+        "ONEPROTECT_DATABASE_URL": url,
+        "ONEPROTECT_EGRESS_ALLOW": LOOPBACK,
+        "ONEPROTECT_RETRY_SCHEDULE": "0,0,0",
+        "ONEPROTECT_DELIVERY_TIMEOUT": "2",
+        "ONEPROTECT_SECRET_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    }
+    return Settings.from_env(environ | more)
+
+
+@contextlib.asynccontextmanager
+async def open_world(url: str, **more: str) -> AsyncIterator[World]:
+    """Seed the demo tenants (and the roles that the demo lacks) and serve the API over them."""
+    database = Database(url)
+    await demo.seed(database)
+    async with database.transaction() as session:
+        for role, token in ((Role.OPERATOR, "globex_operator"), (Role.AUDITOR, "globex_auditor")):
+            await service.create_token(
+                session, tenant_id="globex", name=token, role=role, actor=SYSTEM,
+                text=TOKENS[token],
+            )  # fmt: skip
+    await database.close()
+    app = create_app(settings_for(url, **more))
+    async with AsyncTestClient(app) as client:
+        yield World(app, client, url)
