@@ -8,14 +8,13 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
-import psycopg
 import structlog
 from sqlalchemy import select
 
 from app.database import Database
-from app.wakeup import LIVE_CHANNEL, Pulse
+from app.wakeup import LIVE_CHANNEL, RECONNECT_S, Pulse, listen
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +22,6 @@ log = structlog.get_logger(__name__)
 POLL_S: Final = 0.25
 #: An idle stream says something this often, so that proxies keep it and browsers know it lives.
 KEEP_ALIVE_S: Final = 15.0
-RECONNECT_S: Final = (0.5, 10.0)
 
 
 class LiveHub:
@@ -41,8 +39,12 @@ class LiveHub:
         return sum(len(events) for events in self._watchers.values())
 
     async def open(self) -> None:
-        listen = self._poll if self._database.dialect == "sqlite" else self._listen
-        self._task = asyncio.create_task(listen())
+        if self._database.dialect == "sqlite":
+            ear = self._poll()
+        else:
+            # After a deaf spell everybody looks once: something may have happened.
+            ear = listen(self._database, LIVE_CHANNEL, self.tell, self.tell_all)
+        self._task = asyncio.create_task(ear)
 
     async def close(self) -> None:
         """End every stream, so that the server can stop."""
@@ -102,24 +104,3 @@ class LiveHub:
                     self.tell(tenant_id)
             seen = beats
             await asyncio.sleep(POLL_S)
-
-    async def _listen(self) -> None:
-        wait_s = RECONNECT_S[0]
-        while True:
-            try:
-                async with await self._connect() as connection:
-                    await connection.execute(f"LISTEN {LIVE_CHANNEL}")
-                    self.tell_all()  # what happened while we were deaf
-                    wait_s = RECONNECT_S[0]
-                    async for notice in connection.notifies():
-                        self.tell(notice.payload)
-            except (psycopg.Error, OSError) as fault:
-                log.warning("live.away", fault=type(fault).__name__, wait_s=wait_s)
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 2, RECONNECT_S[1])
-
-    async def _connect(self) -> "psycopg.AsyncConnection[Any]":
-        url = self._database.url.set(drivername="postgresql")
-        return await psycopg.AsyncConnection.connect(
-            url.render_as_string(hide_password=False), autocommit=True
-        )

@@ -50,7 +50,7 @@ class Services:
         self.bell.ring()
 
     async def publish(self, events: Sequence[NewEvent]) -> list[Accepted]:
-        """Keep all events with their deliveries, or none; when this returns they are on the disk."""
+        """Keep all events with their deliveries, or none; on return they are on the disk."""
         async with self.database.begin() as c:
             answers = await accept(c, self.store, events)
         if not all(answer.duplicate for answer in answers):

@@ -14,6 +14,8 @@ from app.errors import SettingsError
 from app.sending.url_safety import EgressAllow
 
 PREFIX: Final = "ONEPROTECT_"
+MAX_RETRIES: Final = 50
+WEEK_S: Final = 604_800
 DEFAULT_RETRY_SCHEDULE: Final = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 
 
@@ -71,16 +73,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         settings = cls(**values)
         if "REQUIRE_HTTPS" not in given:
             settings = msgspec.structs.replace(settings, require_https=not settings.env.relaxed)
-        settings._check_together()
+        _check_together(settings)
         return settings
-
-    def _check_together(self) -> None:
-        if self.env.relaxed:
-            return
-        if not self.secret_keys:
-            raise _fault("SECRET_KEYS", f"must be set when {PREFIX}ENV is {self.env}", KEY_FORMAT)
-        if not self.require_https:
-            raise _fault("REQUIRE_HTTPS", f"cannot be false when {PREFIX}ENV is {self.env}", "true")
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -101,6 +95,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def secure_cookies(self) -> bool:
         return not self.env.relaxed
+
+
+def _check_together(settings: Settings) -> None:
+    if settings.env.relaxed:
+        return
+    outside = f"when {PREFIX}ENV is {settings.env}"
+    if not settings.secret_keys:
+        raise _fault("SECRET_KEYS", f"must be set {outside}", KEY_FORMAT)
+    if not settings.require_https:
+        raise _fault("REQUIRE_HTTPS", f"cannot be false {outside}", "true")
 
 
 KEY_FORMAT: Final = "comma list of keys, each 32 random bytes as base64 (openssl rand -base64 32)"
@@ -159,8 +163,9 @@ def _url(*schemes: str) -> Callable[[str, str], str]:
 
 def _schedule(name: str, text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) > 50 or not all(p.isdecimal() and int(p) <= 604_800 for p in parts):
-        raise _fault(name, f"is {text!r}", "up to 50 comma-separated whole seconds, 0 to 604800")
+    if len(parts) > MAX_RETRIES or not all(p.isdecimal() and int(p) <= WEEK_S for p in parts):
+        allowed = f"up to {MAX_RETRIES} comma-separated whole seconds, 0 to {WEEK_S}"
+        raise _fault(name, f"is {text!r}", allowed)
     return tuple(int(part) for part in parts)
 
 

@@ -14,7 +14,7 @@ from saq.worker import Worker
 from app.audit.models import SYSTEM
 from app.crypto import Keyring
 from app.database import Database, utcnow
-from app.deliveries import control, heartbeat, retention
+from app.deliveries import control, heartbeat, partitions, retention
 from app.deliveries.engine import SHUTDOWN_GRACE_S, Engine
 from app.deliveries.store import Settled
 from app.errors import NotFound
@@ -23,7 +23,7 @@ from app.runtime import check_before_start, egress_of, keyring_of
 from app.sending.outcome import OutcomeKind
 from app.sending.transport import Sender
 from app.settings import Settings
-from app.wakeup import WAKE_JOB, Bell, open_queue
+from app.wakeup import DUE_CHANNEL, WAKE_JOB, Bell, listen, open_queue
 
 log = structlog.get_logger(__name__)
 
@@ -90,32 +90,39 @@ class Office:
         self._database = database
         self._bell = bell
         self._id = uuid4().hex
-        self._engine = Engine(database, sender, keyring, settings, self.after_record)
+        self.engine = Engine(database, sender, keyring, settings, self.after_record)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, _ctx: Context) -> None:
         self._tasks = [
-            asyncio.create_task(self._engine.run(), name="engine"),
+            asyncio.create_task(self.engine.run(), name="engine"),
             asyncio.create_task(self._beat_forever(), name="heartbeat"),
         ]
+        if self._database.dialect == "postgresql":
+            await partitions.make_ahead(self._database)
+            wake = self.engine.wake
+            ear = listen(self._database, DUE_CHANNEL, lambda _: wake(), wake)
+            self._tasks.append(asyncio.create_task(ear, name="listen"))
         self._tasks[0].add_done_callback(_must_not_end)
         log.info("worker.started", worker_id=self._id)
 
     async def close(self, _ctx: Context) -> None:
-        engine, beats = self._tasks
+        engine, *others = self._tasks
         engine.remove_done_callback(_must_not_end)
-        self._engine.stop()
+        self.engine.stop()
         await asyncio.wait([engine], timeout=SHUTDOWN_GRACE_S + 1)
-        beats.cancel()
+        for task in others:
+            task.cancel()
         log.info("worker.stopped", worker_id=self._id)
 
     async def wake(self, _ctx: Context) -> None:
-        self._engine.wake()
+        self.engine.wake()
 
     async def sweep(self, _ctx: Context) -> None:
-        await self._engine.sweep()
+        await self.engine.sweep()
 
     async def retention(self, _ctx: Context) -> None:
+        await partitions.make_ahead(self._database)
         await retention.run(self._database, days=self._settings.retention_days)
 
     async def after_record(self, settled: Sequence[Settled]) -> None:
@@ -139,7 +146,7 @@ class Office:
             began = time.monotonic()
             try:
                 async with self._database.transaction() as session:
-                    load = self._engine.in_flight
+                    load = self.engine.in_flight
                     await heartbeat.beat(session, self._id, started_at=started_at, load=load)
             except Exception as fault:  # noqa: BLE001  # a missed beat is what a beat is for
                 log.warning("heartbeat.missed", fault=type(fault).__name__)

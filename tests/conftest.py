@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import anyio
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.database import Database
-from app.database.migrate import migrate
 from tests.postgres import GIVEN, Server, running_server
-from tests.world import World, open_world
+from tests.world import World, build, open_world
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -47,18 +46,9 @@ def engine_name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def template(postgres_url: str) -> str:
-    """Migrate once; every test's database is a copy of this one."""
-    import anyio
-
+    """Migrate and seed once; every test's database is a copy of this one."""
     name = f"op_template_{uuid4().hex[:8]}"
-    url = create_database(postgres_url, name)
-
-    async def build() -> None:
-        database = Database(url)
-        await migrate(database)
-        await database.close()
-
-    anyio.run(build)
+    anyio.run(build, create_database(postgres_url, name))
     return name
 
 
@@ -77,24 +67,14 @@ def drop_database(server_url: str, name: str) -> None:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import anyio
-
     path = tmp_path_factory.mktemp("template") / "template.db"
-
-    async def build() -> None:
-        database = Database(f"sqlite:///{path}")
-        await migrate(database)
-        await database.close()
-
-    anyio.run(build)
+    anyio.run(build, f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture
-def database_url(
-    engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[str]:
-    """Yield the URL of a migrated, empty database of the engine under test."""
+def database_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Yield the URL of a fresh copy of the seeded database, on the engine under test."""
     if engine_name == "sqlite":
         path = tmp_path / "oneprotect.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)

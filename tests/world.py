@@ -7,20 +7,21 @@ from typing import Any
 
 import httpx
 from litestar import Litestar
-from litestar.testing import AsyncTestClient
 
 from app.asgi import create_app
 from app.audit.models import SYSTEM
 from app.crypto import Keyring
 from app.database import Database
+from app.database.migrate import migrate
 from app.deliveries.engine import Engine
-from app.deliveries.store import Settled
 from app.identity import demo, service
 from app.identity.permissions import Role
 from app.runtime import egress_of, keyring_of
 from app.sending.transport import Sender
 from app.services import Services
 from app.settings import Settings
+from app.wakeup import Bell
+from app.worker import Office
 
 TOKENS = {
     "acme_admin": "op_local_acme_admin",
@@ -37,7 +38,7 @@ LOOPBACK = "127.0.0.0/8"
 class World:
     """What a test reaches for. `as_(who)` asks the API with that one's token."""
 
-    def __init__(self, app: Litestar, client: AsyncTestClient[Litestar], url: str) -> None:
+    def __init__(self, app: Litestar, client: httpx.AsyncClient, url: str) -> None:
         self.app = app
         self.client = client
         self.url = url
@@ -72,9 +73,9 @@ class World:
         return dict(answer.json())
 
     async def publish(
-        self, who: str = "acme_admin", type: str = "alert.created", **fields: Any
+        self, who: str = "acme_admin", event_type: str = "alert.created", **fields: Any
     ) -> dict[str, Any]:
-        body = {"type": type, "data": {"severity": "high"}} | fields
+        body = {"type": event_type, "data": {"severity": "high"}} | fields
         answer = await self.as_(who).post("/events", json=body)
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
@@ -102,16 +103,15 @@ class World:
             resolver=self.services.egress.resolver,
         )
 
-        async def settled(_batch: list[Settled]) -> None:
-            self.services.bell.changed({"acme"})
-
-        engine = Engine(database, sender, keyring_of(changed), changed, settled)  # type: ignore[arg-type]
-        task = asyncio.create_task(engine.run())
+        bell = Bell(database, queue=None)
+        office = Office(changed, database, sender, keyring_of(changed), bell)
+        task = asyncio.create_task(office.engine.run())
         try:
-            yield engine
+            yield office.engine
         finally:
-            engine.stop()
+            office.engine.stop()
             await task
+            await bell.close()
             await sender.aclose()
             await database.close()
 
@@ -125,7 +125,7 @@ class World:
 class Caller:
     """The API, asked by one token."""
 
-    def __init__(self, client: AsyncTestClient[Litestar], token: str) -> None:
+    def __init__(self, client: httpx.AsyncClient, token: str) -> None:
         self._client = client
         self._headers = {"Authorization": f"Bearer {token}"}
 
@@ -167,10 +167,10 @@ def settings_for(url: str, **more: str) -> Settings:
     return Settings.from_env(environ | more)
 
 
-@contextlib.asynccontextmanager
-async def open_world(url: str, **more: str) -> AsyncIterator[World]:
-    """Seed the demo tenants (and the roles that the demo lacks) and serve the API over them."""
+async def build(url: str) -> None:
+    """Migrate an empty database and seed it: the demo, and the roles that the demo lacks."""
     database = Database(url)
+    await migrate(database)
     await demo.seed(database)
     async with database.transaction() as session:
         for role, token in ((Role.OPERATOR, "globex_operator"), (Role.AUDITOR, "globex_auditor")):
@@ -179,6 +179,16 @@ async def open_world(url: str, **more: str) -> AsyncIterator[World]:
                 text=TOKENS[token],
             )  # fmt: skip
     await database.close()
+
+
+@contextlib.asynccontextmanager
+async def open_world(url: str, **more: str) -> AsyncIterator[World]:
+    """Serve the API over a database that `build` made."""
     app = create_app(settings_for(url, **more))
-    async with AsyncTestClient(app) as client:
+    # In the test's own loop, so that a test may use the app's services directly.
+    transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar is an ASGI app
+    async with (
+        app.lifespan(),
+        httpx.AsyncClient(transport=transport, base_url="http://testserver") as client,
+    ):
         yield World(app, client, url)

@@ -94,9 +94,7 @@ class Audit(Controller):
         limit: Limit = DEFAULT_LIMIT,
         cursor: Annotated[str | None, QueryParameter(max_length=20)] = None,
     ) -> Page[EntryOut]:
-        wanted = AuditFilter(
-            actor=actor, action=action, target=target, before=before, after=after
-        )
+        wanted = AuditFilter(actor=actor, action=action, target=target, before=before, after=after)
         async with services.database.reading() as session:
             entries = await trail.page(
                 session, principal.tenant_id, wanted, limit=limit + 1, below=_below(cursor)
@@ -121,9 +119,7 @@ class Audit(Controller):
         before: Moment = None,
         after: Moment = None,
     ) -> Stream:
-        wanted = AuditFilter(
-            actor=actor, action=action, target=target, before=before, after=after
-        )
+        wanted = AuditFilter(actor=actor, action=action, target=target, before=before, after=after)
         entries = _walk(services, principal.tenant_id, wanted)
         is_csv = export_format is ExportFormat.CSV
         name = f"audit-{principal.tenant_id}.{export_format}"

@@ -20,7 +20,7 @@ def needs(permission: Permission) -> dict[str, Any]:
 
 
 async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRouteHandler) -> None:
-    """Sign the caller in and hold their role against the route; a route without a right is closed."""
+    """Sign the caller in and hold their role to the route's right; without one it is closed."""
     principal = await _sign_in(connection)
     permission = route.opt.get(PERMISSION)
     if permission is None or not principal.may(permission):

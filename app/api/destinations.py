@@ -52,7 +52,7 @@ class DestinationPatch(msgspec.Struct, forbid_unknown_fields=True):
     event_types: list[str] | msgspec.UnsetType = msgspec.UNSET
     description: str | msgspec.UnsetType = msgspec.UNSET
     headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-    rate_limit_per_second: int | None | msgspec.UnsetType = msgspec.UNSET
+    rate_limit_per_second: int | msgspec.UnsetType | None = msgspec.UNSET
     ordered: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -108,7 +108,9 @@ async def _out(services: Services, principal: Principal, destination_id: str) ->
     async with services.database.reading() as session:
         destination = await service.get(session, principal.tenant_id, destination_id)
         lane = await session.get(Lane, (principal.tenant_id, destination_id))
-        return _shown(services, destination, lane, await service.fingerprints(session, [destination]))
+        return _shown(
+            services, destination, lane, await service.fingerprints(session, [destination])
+        )
 
 
 def _shown(
@@ -140,9 +142,7 @@ def _shown(
 
 
 def _with_secret(shown: DestinationOut, secret: Secret) -> DestinationWithSecret:
-    return DestinationWithSecret(
-        **msgspec.structs.asdict(shown), signing_secret=secret.reveal()
-    )
+    return DestinationWithSecret(**msgspec.structs.asdict(shown), signing_secret=secret.reveal())
 
 
 class Destinations(Controller):

@@ -151,4 +151,4 @@ def check_token(fields: dict[str, Any]) -> TokenIn:
         errors.append(FieldError("expires_in_days", rule))
     if errors:
         raise Invalid.fields(errors)
-    return TokenIn(str(name).strip(), Role(role), days)
+    return TokenIn(str(name).strip(), Role(str(role)), days)

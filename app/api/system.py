@@ -24,7 +24,7 @@ DOCS_CSP: Final = (
 
 
 class Live(msgspec.Struct, frozen=True):
-    """This process answers."""
+    """Proof that this process answers."""
 
     status: str
     version: str

@@ -42,7 +42,12 @@ def serve() -> None:
     from app.asgi import create_app
 
     click.echo(f"listens on {ports.address(sock)}")
-    server.run(create_app(settings), sock, lifespan="on")
+    application = create_app(settings)
+
+    async def end_streams() -> None:
+        await application.state.services.hub.close()
+
+    server.run(application, sock, lifespan="on", before_stop=end_streams)
 
 
 @click.command()

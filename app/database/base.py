@@ -66,7 +66,7 @@ class JsonText(TypeDecorator[Any]):
 
 
 def id_column() -> String:
-    """The type of an id: compared byte by byte, so that its order is its time on both engines."""
+    """Return the type of an id: compared byte by byte, so its order is its time on both engines."""
     return String(40).with_variant(String(40, collation="C"), "postgresql")
 
 

@@ -118,7 +118,7 @@ def _sqlite_engine(url: URL, *, writing: bool, durable: bool) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:
-        # IMMEDIATE takes the write lock at once: no upgrade from a stale read, no SQLITE_BUSY later.
+        # IMMEDIATE takes the write lock at once: no upgrade from a stale read fails later.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     @event.listens_for(engine.sync_engine, "reset")

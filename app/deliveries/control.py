@@ -113,9 +113,7 @@ async def _cancel_waiting(
             Delivery.destination_id == destination_id,
             Delivery.state.in_(WAITING),
         )
-        .values(
-            state=State.CANCELLED, next_attempt_at=None, settled_at=utcnow(), reason=reason
-        )
+        .values(state=State.CANCELLED, next_attempt_at=None, settled_at=utcnow(), reason=reason)
     )
 
 

@@ -26,7 +26,7 @@ from app.deliveries.retry import plan
 from app.deliveries.rollup import count
 from app.deliveries.store import ClaimRequest, LaneNews, Lease, Route, Settled, store_for
 from app.destinations.models import secret_context
-from app.sending.outcome import Outcome, OutcomeKind
+from app.sending.outcome import Outcome
 from app.sending.signing import Secret, delivery_headers, signature
 from app.sending.transport import Sender
 from app.settings import Settings
@@ -95,7 +95,7 @@ class Engine:
         await self._record()
 
     def stop(self) -> None:
-        """Claim nothing more; `run` returns when what is in flight has ended or the grace is over."""
+        """Claim nothing more; `run` returns when all in flight has ended or the grace is over."""
         self._stopping = True
         self._wake.set()
         self._room.set()
@@ -159,7 +159,9 @@ class Engine:
     ) -> None:
         opened = {key: self._open(route) for key, route in routes.items()}
         for lease in leases:
-            road, body = opened[lease.destination_id], bodies[lease.event_id]
+            road, body = opened[lease.destination_id], bodies.get(lease.event_id)
+            if road is None or body is None:
+                continue  # no attempt: it was logged, and the lease runs out
             task = asyncio.create_task(self._attempt(lease, road, body))
             self._sending[task] = lease
             self._busy[lease.destination_id] += 1
@@ -175,10 +177,10 @@ class Engine:
                 bound_to = f"headers:{route.tenant_id}:{route.destination_id}"
                 plain = self._keyring.open(route.sealed_headers, bound_to)
                 headers = msgspec.json.decode(plain, type=dict[str, str])
-        except UndecryptableError as fault:
-            log.error("secret.undecryptable", destination_id=route.destination_id, fault=str(fault))
+        except UndecryptableError:
+            log.exception("secret.undecryptable", destination_id=route.destination_id)
             return None
-        if not secrets and not self._settings.env.relaxed:
+        if not secrets:  # nothing is ever sent unsigned
             log.error("secret.missing", destination_id=route.destination_id)
             return None
         return Road(route.endpoint_url, headers, secrets)
@@ -195,17 +197,13 @@ class Engine:
 
     # send
 
-    async def _attempt(self, lease: Lease, road: "Road | None", body: bytes) -> None:
+    async def _attempt(self, lease: Lease, road: "Road", body: bytes) -> None:
         started_s = time.time() + self._clock_offset_s
         outcome = await self._send(lease, road, body, int(started_s))
         self._settled.append(self._settle(lease, outcome, started_s))
         self._ended.set()
 
-    async def _send(
-        self, lease: Lease, road: "Road | None", body: bytes, timestamp: int
-    ) -> Outcome:
-        if road is None:  # never send unsigned where signing is enforced
-            return Outcome(OutcomeKind.DESTINATION_NOT_ALLOWED, 0)
+    async def _send(self, lease: Lease, road: "Road", body: bytes, timestamp: int) -> Outcome:
         headers = delivery_headers(
             message_id=lease.event_id,
             event_type=lease.event_type,

@@ -65,7 +65,7 @@ def _answer(
 async def _without_repeats(
     c: AsyncConnection, store: Store, events: Sequence[NewEvent]
 ) -> tuple[list[NewEvent], dict[str, Accepted | str]]:
-    """Split off repeats; they map to their first answer, or to the id of the first in this batch."""
+    """Split off repeats; each maps to its first answer, or to the id of the first in this batch."""
     firsts: dict[str, Accepted | str] = {}
     by_key: dict[Key, NewEvent] = {}
     for event in events:

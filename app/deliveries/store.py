@@ -35,6 +35,15 @@ class Lease(msgspec.Struct, frozen=True):
     token: str
 
 
+def lease_of(row: Any, token: str) -> Lease:
+    """Make a lease of a claimed row: the columns in the order of Lease, `trigger` last."""
+    tenant_id, delivery_id, destination_id, event_id, event_type, attempts, retries, trigger = row
+    return Lease(
+        tenant_id, delivery_id, destination_id, event_id, event_type, attempts, retries,
+        Trigger(trigger), token,
+    )  # fmt: skip
+
+
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     """How much to claim, and for whom not: `busy` counts what is in flight per destination."""
 
@@ -113,7 +122,7 @@ class Store(Protocol):
         ...
 
     async def claim(self, c: AsyncConnection, request: ClaimRequest) -> Claim:
-        """Lease a fair batch of due deliveries: a few of each destination, never the global head."""
+        """Lease a fair batch of due deliveries: a few per destination, never the global head."""
         ...
 
     async def bodies(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, bytes]:

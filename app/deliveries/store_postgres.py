@@ -5,7 +5,6 @@ from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.deliveries.models import Trigger
 from app.deliveries.store import (
     BREAKER_FIRST_S,
     BREAKER_MAX_S,
@@ -18,6 +17,7 @@ from app.deliveries.store import (
     RollupRow,
     Route,
     Settled,
+    lease_of,
     routes_of,
 )
 from app.events.intake import NewEvent
@@ -26,7 +26,7 @@ _WAITING: Final = "state IN ('pending', 'retrying')"
 
 # The walk is a loose index scan: one probe of ix_delivery_due per destination that has something
 # waiting, so that a claim costs the same with a thousand due rows as with a million.
-_CLAIM: Final = f"""
+CLAIM: Final = f"""
 WITH RECURSIVE walk AS (
     (SELECT tenant_id, destination_id, next_attempt_at FROM delivery
       WHERE {_WAITING} AND (tenant_id, destination_id) > (%(after_tenant)s, %(after)s)
@@ -49,6 +49,9 @@ WITH RECURSIVE walk AS (
         ON b.id = w.destination_id
      WHERE w.next_attempt_at <= now() AND coalesce(b.n, 0) < %(per_lane)s
      LIMIT 64
+), share AS MATERIALIZED (
+    -- No lane locks more than its share, so that workers who claim at once all find something.
+    SELECT least(%(per_lane)s, ceil(%(limit)s / greatest(1.0, count(*))))::int AS n FROM lanes
 ), due AS MATERIALIZED (
     SELECT lanes.tenant_id, d.id, lanes.quota,
            row_number() OVER (PARTITION BY lanes.destination_id) AS rank
@@ -56,7 +59,7 @@ WITH RECURSIVE walk AS (
         SELECT id FROM delivery
          WHERE tenant_id = lanes.tenant_id AND destination_id = lanes.destination_id
            AND {_WAITING} AND next_attempt_at <= now()
-         ORDER BY next_attempt_at LIMIT %(per_lane)s
+         ORDER BY next_attempt_at LIMIT (SELECT n FROM share)
          FOR UPDATE SKIP LOCKED) d
 ), picked AS MATERIALIZED (
     SELECT tenant_id, id FROM due WHERE rank <= quota ORDER BY rank LIMIT %(limit)s
@@ -186,7 +189,7 @@ class PostgresStore:
     async def claim(self, c: AsyncConnection, request: ClaimRequest) -> Claim:
         rows = (
             await c.exec_driver_sql(
-                _CLAIM,
+                CLAIM,
                 {
                     "after_tenant": request.after_tenant,
                     "after": request.after,
@@ -199,7 +202,7 @@ class PostgresStore:
                 },
             )
         ).all()
-        leases = [Lease(*row[:7], Trigger(row[7]), request.token) for row in rows]
+        leases = [lease_of(row[:8], request.token) for row in rows]
         return Claim(leases, rows[0][8] if rows else None)
 
     async def bodies(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.base import to_millis
-from app.deliveries.models import State, Trigger
+from app.deliveries.models import State
 from app.deliveries.store import (
     BREAKER_FIRST_S,
     BREAKER_MAX_S,
@@ -21,11 +21,12 @@ from app.deliveries.store import (
     RollupRow,
     Route,
     Settled,
+    lease_of,
     routes_of,
 )
 from app.events.intake import NewEvent
 
-_CLAIM: Final = f"""
+CLAIM: Final = f"""
 WITH RECURSIVE walk(destination_id) AS (
     SELECT min(destination_id) FROM delivery
      WHERE state IN ('pending', 'retrying') AND destination_id > :after
@@ -164,7 +165,7 @@ class SqliteStore:
     async def claim(self, c: AsyncConnection, request: ClaimRequest) -> Claim:
         now = _now_ms()
         rows = await c.exec_driver_sql(
-            _CLAIM,
+            CLAIM,
             {
                 "after": request.after,
                 "per_lane": request.per_lane,
@@ -175,7 +176,7 @@ class SqliteStore:
                 "token": request.token,
             },
         )
-        leases = [Lease(*row[:7], Trigger(row[7]), request.token) for row in rows]
+        leases = [lease_of(row, request.token) for row in rows]
         return Claim(leases, now / 1000)
 
     async def bodies(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, bytes]:

@@ -35,11 +35,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | UnsetType = UNSET
     endpoint_url: str | UnsetType = UNSET
-    signing_secret: Secret | None | UnsetType = UNSET
+    signing_secret: Secret | UnsetType | None = UNSET
     event_types: list[str] | UnsetType = UNSET
     description: str | UnsetType = UNSET
     headers: dict[str, str] | UnsetType = UNSET
-    rate_limit_per_second: int | None | UnsetType = UNSET
+    rate_limit_per_second: int | UnsetType | None = UNSET
     ordered: bool | UnsetType = UNSET
 
 
@@ -78,9 +78,7 @@ async def _check(
             values["endpoint_url"] = safe.url
         except UnsafeUrl as fault:
             errors.append(FieldError("endpoint_url", fault.message))
-    for name in required:
-        if name not in fields:
-            errors.append(FieldError(name, f"{name} is required"))
+    errors += [FieldError(name, f"{name} is required") for name in required if name not in fields]
     for name, value in fields.items():
         if name == "endpoint_url":
             continue

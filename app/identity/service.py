@@ -30,7 +30,7 @@ async def create_tenant(
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", tenant_id):
         rule = "id must be lower-case letters, digits and inner hyphens, 1 to 63 characters"
         raise Invalid.fields([FieldError("id", rule)])
-    if tenant_id == PLATFORM or await session.get(Tenant, tenant_id):
+    if tenant_id == PLATFORM or await tenant_exists(session, tenant_id):
         raise Conflict(f"A tenant {tenant_id!r} exists already.")
     tenant = Tenant(id=tenant_id, name=name.strip() or tenant_id)
     session.add(tenant)

@@ -1,5 +1,6 @@
 """Run several processes as one: they start together, and when one ends, all end."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -78,6 +79,11 @@ class Screen:
         self._printer: Any = Printer(sys.stdout)  # type: ignore[no-untyped-call]
 
     def write(self, message: Message) -> None:
+        # A terminal that was closed must not keep us from stopping the children.
+        with contextlib.suppress(OSError):
+            self._write(message)
+
+    def _write(self, message: Message) -> None:
         if message.name == NOTICE:
             click.echo(message.data)
         elif message.name == SYSTEM_PRINTER_NAME:

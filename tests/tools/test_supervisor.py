@@ -1,6 +1,7 @@
 """Several processes as one, with real processes under the real supervisor."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -71,6 +72,25 @@ def test_a_signal_stops_all_and_counts_as_success(tmp_path: Path, how: signal.Si
     program.send_signal(how)
     rest, _ = program.communicate(timeout=20)
     assert rest.splitlines()[-1] == "None"
+    eventually(lambda: is_gone(child))
+
+
+def test_a_closed_terminal_leaves_no_child_behind(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    processes = {
+        "web": f"echo $$ > {tmp_path}/pid; exec sleep 60",
+        "worker": "while true; do echo still here; sleep 0.1; done",
+    }
+    script = [sys.executable, "-c", SCRIPT.format(port=free_port()), repr(processes)]
+    program = subprocess.Popen(
+        script, cwd=tmp_path, env=environment(), stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    child = pid_in(tmp_path / "pid")
+    assert b"still here" in os.read(ours, 4096)
+    os.close(ours)
+    program.send_signal(signal.SIGHUP)
+    program.wait(20)
     eventually(lambda: is_gone(child))
 
 

@@ -117,6 +117,7 @@ def test_ctrl_c_leaves_nothing_behind_even_with_open_requests(here: Installation
         assert time.monotonic() - began < STOP_WITHIN_S
         eventually(lambda: not here.pids(), within_s=2)
     assert program.lines[-1] == "Stopped."
+    assert "Traceback" not in program.output
 
 
 def test_a_second_up_is_quick_and_keeps_the_data(here: Installation) -> None:

@@ -1,0 +1,120 @@
+"""How numbers, times and names read on a page: pure functions, used as template filters."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from app.database import utcnow
+
+NOTHING: Final = "—"
+#: More of a payload than this helps nobody on a page; the API gives it whole.
+PAYLOAD_SHOWN: Final = 32 * 1024
+
+#: Up to how many seconds a unit is used, its length, its name; app.js counts the same way.
+UNITS: Final = ((90, 1, "s"), (5_400, 60, "min"), (129_600, 3_600, "h"), (float("inf"), 86_400, "d"))
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def percent(share: float | None) -> str:
+    """Round down: 99.996 % is not all of them."""
+    if share is None:
+        return NOTHING
+    digits = 2 if share > 0.99 else 1  # noqa: PLR2004
+    scale = 10**digits
+    text = f"{int(share * 100 * scale + 1e-9) / scale:.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.')} %"
+
+
+def millis(value: float | None) -> str:
+    if value is None:
+        return NOTHING
+    if value < 1_000:  # noqa: PLR2004
+        return f"{value:.0f} ms"
+    return f"{value / 1_000:.1f} s"
+
+
+def size(count: int) -> str:
+    if count < 1_000:  # noqa: PLR2004
+        return f"{count} B"
+    if count < 1_000_000:  # noqa: PLR2004
+        return f"{count / 1_000:.1f} KB"
+    return f"{count / 1_000_000:.1f} MB"
+
+
+def span(seconds: float) -> str:
+    """`42 s`, `6 min`, `3 h`, `2 d`."""
+    whole = int(abs(seconds))
+    length, unit = next((length, unit) for limit, length, unit in UNITS if whole < limit)
+    return f"{whole // length} {unit}"
+
+
+def relative(moment: datetime) -> str:
+    """`in 42 s` or `6 min ago`."""
+    seconds = (moment - utcnow()).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {span(seconds)}" if seconds > 0 else f"{span(seconds)} ago"
+
+
+def age(moment: datetime) -> str:
+    return span((utcnow() - moment).total_seconds())
+
+
+def iso(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def clock(moment: datetime) -> str:
+    return moment.strftime("%H:%M:%S")
+
+
+def day(moment: datetime) -> str:
+    return moment.strftime("%d %b %Y, %H:%M")
+
+
+def exact(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def words(value: str) -> str:
+    """`http_error` reads `http error`."""
+    return value.replace("_", " ")
+
+
+def short_id(value: str) -> str:
+    """`evt_0192f3c1…9f3a`: enough to recognise; the whole id stands in the title."""
+    prefix, _, rest = value.partition("_")
+    return f"{prefix}_{rest[:6]}…{rest[-6:]}" if len(rest) > 14 else value  # noqa: PLR2004
+
+
+def pretty(body: bytes) -> str:
+    """Indent JSON without changing its values; cut what is too long to read."""
+    try:
+        text = msgspec.json.format(body, indent=2).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        text = body.decode("utf-8", "replace")
+    if len(text) <= PAYLOAD_SHOWN:
+        return text
+    return f"{text[:PAYLOAD_SHOWN]}\n… {size(len(body))} in all"
+
+
+FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    "age": age,
+    "clock": clock,
+    "day": day,
+    "exact": exact,
+    "iso": iso,
+    "millis": millis,
+    "number": number,
+    "percent": percent,
+    "relative": relative,
+    "short_id": short_id,
+    "size": size,
+    "span": span,
+    "words": words,
+}
