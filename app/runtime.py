@@ -35,10 +35,8 @@ async def check_before_start(settings: Settings, database: Database) -> None:
         ) from fault
     if revision is None:
         raise SettingsError("the database has no schema yet; run: oneprotect migrate")
-    if revision not in known_revisions():
-        # Migrations are additive: older code works on a newer schema.
-        return
-    if revision != newest_revision():
+    # Migrations are additive: older code works on a schema that is newer than it knows.
+    if revision in known_revisions() and revision != newest_revision():
         raise SettingsError(
             f"the database has schema {revision}, this version needs {newest_revision()};"
             " run: oneprotect migrate"

@@ -69,8 +69,8 @@ class SqliteQueue(Queue):
             await connection.close()
 
     async def _rows(self, sql: str, *values: Any) -> list[Any]:
-        async with self._db.execute(sql, values) as cursor:
-            return list(await cursor.fetchall())
+        # In one step: a cursor left open would hold an old snapshot, which cannot be written from.
+        return list(await self._db.execute_fetchall(sql, values))
 
     # putting in
 

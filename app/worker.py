@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import structlog
 from saq.job import CronJob
+from saq.queue.base import Queue
 from saq.worker import Worker
 
 from app.audit.models import SYSTEM
@@ -46,20 +47,28 @@ def _loop() -> Any:
 
 
 async def run(settings: Settings) -> None:
-    # A record lost to a power cut is an attempt made twice, never a lost event: no fsync needed.
-    database = Database(settings.database_url, durable=False)
-    await check_before_start(settings, database)
-    egress = egress_of(settings)
-    sender = Sender(
-        egress.policy,
-        timeout_s=settings.delivery_timeout,
-        resolver=egress.resolver,
-        proxy=settings.egress_proxy or None,
-    )
-    queue = await open_queue(settings.broker_url)
-    bell = Bell(database, queue=None)
-    office = Office(settings, database, sender, keyring_of(settings), bell)
-    worker: Worker[Any] = Worker(
+    async with contextlib.AsyncExitStack() as stack:
+        # A record lost to a power cut is an attempt made twice, never an event lost: no fsync.
+        database = Database(settings.database_url, durable=False)
+        stack.push_async_callback(database.close)
+        await check_before_start(settings, database)
+        egress = egress_of(settings)
+        sender = Sender(
+            egress.policy,
+            timeout_s=settings.delivery_timeout,
+            resolver=egress.resolver,
+            proxy=settings.egress_proxy or None,
+        )
+        stack.push_async_callback(sender.aclose)
+        queue = await open_queue(settings.broker_url)
+        stack.push_async_callback(queue.disconnect)
+        bell = await stack.enter_async_context(Bell(database, queue=None))
+        office = Office(settings, database, sender, keyring_of(settings), bell)
+        await _saq_worker(queue, office).start()
+
+
+def _saq_worker(queue: Queue, office: "Office") -> "Worker[Any]":
+    return Worker(
         queue,
         functions=[(WAKE_JOB, office.wake)],
         cron_jobs=[
@@ -71,13 +80,6 @@ async def run(settings: Settings) -> None:
         shutdown=[office.close],
         shutdown_grace_period_s=1,
     )
-    try:
-        await worker.start()
-    finally:
-        await bell.close()
-        await queue.disconnect()
-        await sender.aclose()
-        await database.close()
 
 
 class Office:

@@ -7,11 +7,15 @@ look-up by id touches one partition and retention is a DROP, not a million delet
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import Database, utcnow
 from app.database.base import id_floor
+
+log = structlog.get_logger(__name__)
 
 WEEK: Final = timedelta(days=7)
 WEEKS_AHEAD: Final = 8
@@ -33,22 +37,24 @@ async def make_ahead(database: Database) -> None:
     """Make the partitions from this week to some weeks ahead; those that exist stay as they are."""
     if database.dialect != "postgresql":
         return
-    async with database.begin() as c:
-        await make(c, utcnow())
+    for statement in statements(utcnow()):
+        try:
+            async with database.begin() as c:
+                await c.execute(text(statement))
+        except DBAPIError as fault:
+            # The default partition already holds rows of that week: it keeps them.
+            log.warning("partition.not_made", fault=type(fault.orig).__name__)
 
 
-async def make(c: AsyncConnection, now: datetime) -> None:
-    first = week_of(now)
-    for table, prefix in PARTITIONED.items():
-        for number in range(WEEKS_AHEAD + 1):
-            week = first + number * WEEK
-            low, high = id_floor(prefix, week), id_floor(prefix, week + WEEK)
-            await c.execute(
-                text(
-                    f"CREATE TABLE IF NOT EXISTS {name_of(table, week)} PARTITION OF {table}"
-                    f" FOR VALUES FROM ('{low}') TO ('{high}')"
-                )
-            )
+def statements(now: datetime) -> list[str]:
+    """Return what makes the partitions from the week of `now` to some weeks ahead."""
+    weeks = [week_of(now) + number * WEEK for number in range(WEEKS_AHEAD + 1)]
+    return [
+        f"CREATE TABLE IF NOT EXISTS {name_of(table, week)} PARTITION OF {table} FOR VALUES"
+        f" FROM ('{id_floor(prefix, week)}') TO ('{id_floor(prefix, week + WEEK)}')"
+        for table, prefix in PARTITIONED.items()
+        for week in weeks
+    ]
 
 
 async def drop_before(database: Database, limit: datetime) -> dict[str, int]:

@@ -38,7 +38,7 @@ async def run(database: Database, *, days: int) -> dict[str, int]:
     else:
         removed |= await _partitioned_tables(database, limit)
     removed |= await _small_tables(database, limit)
-    log.info("retention.done", **removed)
+    log.info("retention.done", removed=removed)
     return removed
 
 
@@ -46,14 +46,15 @@ async def _partitioned_tables(database: Database, limit: datetime) -> dict[str, 
     return {
         "attempt": await _rows(
             database,
-            "SELECT rowid FROM attempt a WHERE delivery_id < :bound AND NOT EXISTS (SELECT 1"
-            " FROM delivery d WHERE d.tenant_id = a.tenant_id AND d.id = a.delivery_id)",
+            "SELECT tenant_id, delivery_id, number FROM attempt a WHERE delivery_id < :bound"
+            " AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.tenant_id = a.tenant_id"
+            " AND d.id = a.delivery_id)",
             "attempt",
             bound=id_floor("dlv", limit),
         ),
         "event": await _rows(
             database,
-            "SELECT rowid FROM event e WHERE id < :bound AND NOT EXISTS (SELECT 1"
+            "SELECT tenant_id, id FROM event e WHERE id < :bound AND NOT EXISTS (SELECT 1"
             " FROM delivery d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.id)",
             "event",
             bound=id_floor("evt", limit),

@@ -24,5 +24,6 @@ def set_up_logs(env: str) -> None:
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(message)s")
     # These log whole URLs or headers at lower levels (tokens in a query), or a line per job.
-    for name in ("httpx", "httpcore", "aiohttp", "saq", "uvicorn"):
+    for name in ("httpx", "httpcore", "aiohttp", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("saq").setLevel(logging.ERROR)  # it warns of every ordinary stop

@@ -1,20 +1,79 @@
 """The portal: HTML for people, signed in by a cookie; every page also works without JavaScript."""
 
+from typing import Final
+
 from litestar import Router
 from litestar.config.csrf import CSRFConfig
-from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.template import TemplateConfig
+from litestar.di import Provide
 
+from app.portal import (
+    assets,
+    audit,
+    deliveries,
+    destination_changes,
+    destinations,
+    events,
+    integrations,
+    live,
+    session,
+    settings,
+)
+from app.portal.error_pages import PAGE_HANDLERS
+from app.portal.guards import guard, provide_principal
+from app.portal.headers import SecurityHeaders
+from app.portal.rendering import template_config
+from app.portal.throttle import Throttle
 from app.settings import Settings
+
+__all__ = ["PAGE_HANDLERS", "csrf_config", "portal_router", "template_config"]
+
+MAX_FORM_BYTES: Final = 64 * 1024
+
+
+def csrf_config(_settings: Settings) -> CSRFConfig | None:
+    """None: the portal's guard proves each form against its session, which is stricter."""
+    return None
 
 
 def portal_router() -> Router:
-    return Router(path="/", route_handlers=[], include_in_schema=False)
-
-
-def template_config() -> TemplateConfig[JinjaTemplateEngine]:
-    return TemplateConfig(directory="frontend/templates", engine=JinjaTemplateEngine)
-
-
-def csrf_config(settings: Settings) -> CSRFConfig | None:
-    return None
+    throttle = Throttle()
+    return Router(
+        "/",
+        route_handlers=[
+            assets.static_file,
+            audit.show,
+            deliveries.cancel,
+            deliveries.retry,
+            deliveries.show,
+            destination_changes.delete,
+            destination_changes.disable,
+            destination_changes.edit,
+            destination_changes.edit_form,
+            destination_changes.enable,
+            destination_changes.rotate,
+            destination_changes.send_test,
+            destinations.show,
+            events.show,
+            events.show_one,
+            integrations.create,
+            integrations.show,
+            live.ticks,
+            session.home,
+            session.sign_in,
+            session.sign_in_form,
+            session.sign_out,
+            settings.appearance,
+            settings.create_token,
+            settings.revoke_token,
+            settings.show,
+        ],
+        guards=[guard],
+        middleware=[SecurityHeaders()],
+        exception_handlers=PAGE_HANDLERS,
+        dependencies={
+            "principal": Provide(provide_principal, sync_to_thread=False),
+            "throttle": Provide(lambda: throttle, sync_to_thread=False),
+        },
+        request_max_body_size=MAX_FORM_BYTES,
+        include_in_schema=False,
+    )

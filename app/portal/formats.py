@@ -13,7 +13,12 @@ NOTHING: Final = "—"
 PAYLOAD_SHOWN: Final = 32 * 1024
 
 #: Up to how many seconds a unit is used, its length, its name; app.js counts the same way.
-UNITS: Final = ((90, 1, "s"), (5_400, 60, "min"), (129_600, 3_600, "h"), (float("inf"), 86_400, "d"))
+UNITS: Final = (
+    (90, 1, "s"),
+    (5_400, 60, "min"),
+    (129_600, 3_600, "h"),
+    (float("inf"), 86_400, "d"),
+)
 
 
 def number(value: int) -> str:

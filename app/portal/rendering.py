@@ -67,9 +67,7 @@ def redirect(request: Http, path: str, *, note: str = "") -> Response[Any]:
     """Go on to a page of ours after a change; the note is shown there, once."""
     response: Response[Any] = Redirect(path, status_code=303)
     if note:
-        response.set_cookie(
-            cookies.make(request, cookies.NOTE, _encoded(note), max_age_s=NOTE_S)
-        )
+        response.set_cookie(cookies.make(request, cookies.NOTE, _encoded(note), max_age_s=NOTE_S))
     return response
 
 

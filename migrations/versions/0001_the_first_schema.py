@@ -3,7 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-from app.database.base import Instant, JsonText
+from app.database.base import Instant, JsonText, utcnow
+from app.deliveries import partitions
 
 revision = "0001"
 down_revision = None
@@ -281,3 +282,5 @@ def _hot_path(dialect: str) -> None:
     for table in ("event", "attempt"):
         # Catches what no week takes: ids from a clock that is far off.
         op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
+    for statement in partitions.statements(utcnow()):
+        op.execute(statement)

@@ -1,0 +1,158 @@
+"""Deliveries: the list with its filters, one delivery's story, and what an admin can do to it."""
+
+from typing import Any, Final
+
+import msgspec
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.deliveries import control, queries
+from app.deliveries.models import State
+from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow
+from app.destinations import service as destinations
+from app.errors import NotFound
+from app.identity.permissions import Permission, Principal, Role
+from app.portal.cookies import Http
+from app.portal.fields import form_of, known_id, query_choice, query_id, query_text
+from app.portal.formats import pretty
+from app.portal.guards import needs
+from app.portal.rendering import link, page, redirect
+from app.portal.session import local_path
+from app.sending.outcome import OutcomeKind
+from app.services import Services
+
+PAGE_SIZE: Final = 50
+#: A choice of destinations longer than this is no choice; the address still takes any id.
+CHOICES_MAX: Final = 500
+RETRYABLE: Final = (State.PENDING, State.RETRYING, State.FAILED, State.CANCELLED)
+CANCELLABLE: Final = (State.PENDING, State.RETRYING)
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """One delivery from what happens next to what was sent. `payload` None: not to be read."""
+
+    row: DeliveryRow
+    attempts: list[AttemptRow]
+    next_number: int
+    attempts_planned: int
+    payload: str | None
+    is_payload_kept: bool
+
+    @property
+    def may_retry(self) -> bool:
+        return self.row.state in RETRYABLE
+
+    @property
+    def may_cancel(self) -> bool:
+        return self.row.state in CANCELLABLE
+
+
+async def story_of(
+    session: AsyncSession, services: Services, principal: Principal, delivery_id: str
+) -> Story:
+    """Read one delivery as this person may see it; NotFound for another tenant's."""
+    row = await queries.get_delivery(session, principal.tenant_id, delivery_id)
+    attempts = await queries.list_attempts(session, principal.tenant_id, delivery_id)
+    if principal.role is not Role.TENANT_ADMIN:
+        attempts = [msgspec.structs.replace(a, resolved_address=None) for a in attempts]
+    number = row.attempt_count + 1
+    body = await _body(session, principal.tenant_id, row.event_id)
+    readable = principal.may(Permission.PAYLOAD_READ) and body is not None
+    return Story(
+        row=row,
+        attempts=attempts[::-1],
+        next_number=number,
+        attempts_planned=max(number, len(services.settings.retry_schedule) + 1),
+        payload=pretty(body) if readable and body else None,
+        is_payload_kept=body is not None,
+    )
+
+
+async def _body(session: AsyncSession, tenant_id: str, event_id: str) -> bytes | None:
+    try:
+        return (await queries.get_event(session, tenant_id, event_id))[1]
+    except NotFound:  # retention took the event
+        return None
+
+
+@get("/deliveries", opt=needs(Permission.DELIVERY_READ))
+async def show(
+    request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
+) -> Response[Any]:
+    wanted = DeliveryFilter(
+        state=query_choice(request, "state", State),
+        outcome=query_choice(request, "outcome", OutcomeKind),
+        event_type=query_text(request, "type"),
+        destination_id=query_id(request, "destination", "dst"),
+    )
+    below = query_id(request, "below", "dlv")
+    opened = query_id(request, "delivery", "dlv")
+    async with services.database.reading() as session:
+        rows = await queries.list_deliveries(
+            session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+        )
+        story = await story_of(session, services, principal, opened) if opened else None
+        types = await queries.event_types(session, principal.tenant_id)
+        places = await destinations.page(session, principal.tenant_id, limit=CHOICES_MAX)
+    filters = {
+        "state": wanted.state,
+        "outcome": wanted.outcome,
+        "type": wanted.event_type,
+        "destination": wanted.destination_id,
+    }
+    return page(
+        request,
+        "deliveries.html",
+        rows=rows[:PAGE_SIZE],
+        older=_older(rows, "/deliveries", filters),
+        newest=link("/deliveries", **filters) if below else None,
+        here=link("/deliveries", **filters, below=below, delivery=opened),
+        list_link=link("/deliveries", **filters, below=below),
+        filters=filters,
+        states=list(State),
+        outcomes=list(OutcomeKind),
+        types=types,
+        places=[(place.id, place.name) for place, _ in places],
+        story=story,
+    )
+
+
+def _older(rows: list[DeliveryRow], path: str, query: dict[str, Any]) -> str | None:
+    """Return the address of the next page; the one row too many says that there is one."""
+    if len(rows) <= PAGE_SIZE:
+        return None
+    return link(path, **query, below=rows[PAGE_SIZE - 1].id)
+
+
+@post("/deliveries/{delivery_id:str}/retry", opt=needs(Permission.DELIVERY_CHANGE))
+async def retry(
+    request: Http,
+    delivery_id: FromPath[str],
+    services: NamedDependency[Services],
+    principal: NamedDependency[Principal],
+) -> Response[Any]:
+    known_id(delivery_id, "dlv")
+    async with services.change(principal.tenant_id) as session:
+        await control.retry(session, principal.tenant_id, delivery_id, actor=principal.actor)
+    return await _back(request, delivery_id, "Retrying now.")
+
+
+@post("/deliveries/{delivery_id:str}/cancel", opt=needs(Permission.DELIVERY_CHANGE))
+async def cancel(
+    request: Http,
+    delivery_id: FromPath[str],
+    services: NamedDependency[Services],
+    principal: NamedDependency[Principal],
+) -> Response[Any]:
+    known_id(delivery_id, "dlv")
+    async with services.change(principal.tenant_id) as session:
+        await control.cancel(session, principal.tenant_id, delivery_id, actor=principal.actor)
+    return await _back(request, delivery_id, "Delivery cancelled.")
+
+
+async def _back(request: Http, delivery_id: str, note: str) -> Response[Any]:
+    """Return to the page the button stood on."""
+    onward = (await form_of(request)).get("here") or link("/deliveries", delivery=delivery_id)
+    return redirect(request, local_path(onward), note=note)
