@@ -13,7 +13,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme, Tag
 
 from app import __version__
-from app.api import HANDLERS, api_router, system_router
+from app.api import HANDLERS, Limits, add_headers, api_router, system_router
 from app.database import Database
 from app.deliveries.store import store_for
 from app.live import LiveHub
@@ -55,12 +55,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
         lifespan=[lifespan],
         dependencies={"services": Provide(services, sync_to_thread=False)},
         exception_handlers=HANDLERS,
+        before_send=[add_headers],
         openapi_config=_openapi(),
         template_config=template_config(),
         csrf_config=csrf_config(settings),
         compression_config=CompressionConfig("gzip", exclude=["^/live$"]),
         logging_config=None,
-        state=State({"settings": settings}),
+        state=State({"settings": settings, "limits": Limits()}),
     )
 
 

@@ -1,7 +1,6 @@
 """Encryption of stored secrets under a list of keys, and the making and hashing of tokens."""
 
 import base64
-import binascii
 import hashlib
 import os
 import secrets
@@ -25,7 +24,7 @@ def parse_key(text: str) -> bytes:
     """Return the 32 bytes of a key in base64 (either alphabet); ValueError says what is wrong."""
     try:
         key = base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ValueError("is not base64") from None
     if len(key) != KEY_BYTES:
         raise ValueError(f"has {len(key)} bytes, not {KEY_BYTES}")
@@ -62,7 +61,7 @@ class Keyring:
         nonce, box = sealed[KEY_ID_BYTES:][:NONCE_BYTES], sealed[KEY_ID_BYTES + NONCE_BYTES :]
         try:
             return cipher.decrypt(nonce, box, context.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut short, even its nonce
             raise UndecryptableError("the stored value was altered") from None
 
     def is_current(self, sealed: bytes) -> bool:

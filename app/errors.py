@@ -12,7 +12,7 @@ AppError
 SettingsError               a setting stops the start
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -22,6 +22,14 @@ class FieldError(msgspec.Struct, frozen=True):
 
     field: str
     message: str
+
+
+def unknown_field(name: str, allowed: Iterable[str], at: str = "") -> FieldError:
+    """Say that a field does not exist; a long name is cut, an answer must not echo a whole body."""
+    name = name[:100]
+    return FieldError(
+        at + name, f"{name} is not a field; allowed are: {', '.join(sorted(allowed))}"
+    )
 
 
 class AppError(Exception):

@@ -146,27 +146,47 @@ def _flag(name: str, text: str) -> bool:
 
 def _url(*schemes: str) -> Callable[[str, str], str]:
     def read(name: str, text: str) -> str:
-        scheme = text.partition("://")[0]
-        if "://" not in text or scheme not in schemes:
-            # The value may carry a password: only its scheme is repeated.
-            raise _fault(
-                name, f"starts with {scheme[:20]!r}", ", ".join(f"{s}://…" for s in schemes)
-            )
-        if scheme == "sqlite" and not re.match(r"^sqlite:///[^?#]+$", text):
-            raise _fault(name, "names no file", "sqlite:///path/to/file.db")
-        if scheme != "sqlite" and not urlsplit(text).hostname and "host=" not in text:
+        # The value may carry a password: nothing but its scheme is ever repeated.
+        found = re.match(r"([a-z][a-z0-9+]{1,20})://", text)
+        scheme = found[1] if found else ""
+        if scheme not in schemes:
+            fault = f"starts with {scheme!r}" if found else "is not a URL"
+            raise _fault(name, fault, ", ".join(f"{s}://…" for s in schemes))
+        if scheme == "sqlite":
+            if not re.fullmatch(r"sqlite:///[^?#]+", text):
+                raise _fault(name, "names no file", "sqlite:///path/to/file.db")
+        elif not _names_a_host(text):
             raise _fault(name, "names no host", f"{scheme}://user:password@host:port/name")
         return text
 
     return read
 
 
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.port != 0 and bool(parts.hostname or "host=" in parts.query)
+    except ValueError:  # a port or an IPv6 address that is none
+        return False
+
+
+def _host(name: str, text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:_-]{1,253}", text):
+        raise _fault(name, f"is {text!r}", "a host name or an address, such as 127.0.0.1")
+    return text
+
+
 def _schedule(name: str, text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
-    if len(parts) > MAX_RETRIES or not all(p.isdecimal() and int(p) <= WEEK_S for p in parts):
+    if len(parts) > MAX_RETRIES or not all(map(_is_delay, parts)):
         allowed = f"up to {MAX_RETRIES} comma-separated whole seconds, 0 to {WEEK_S}"
         raise _fault(name, f"is {text!r}", allowed)
     return tuple(int(part) for part in parts)
+
+
+def _is_delay(text: str) -> bool:
+    # Longer than any allowed number: int() itself refuses thousands of digits.
+    return text.isdecimal() and len(text) <= len(str(WEEK_S)) and int(text) <= WEEK_S
 
 
 def _keys(name: str, text: str) -> tuple[str, ...]:
@@ -176,6 +196,8 @@ def _keys(name: str, text: str) -> tuple[str, ...]:
             parse_key(key)
         except ValueError as fault:
             raise _fault(name, f"key {number} {fault}", KEY_FORMAT) from None
+    if not keys:
+        raise _fault(name, "holds no key", KEY_FORMAT)
     return keys
 
 
@@ -195,7 +217,7 @@ READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "ENV": _env,
     "DATABASE_URL": _url("sqlite", "postgresql"),
     "QUEUE_URL": _url("sqlite", "postgresql", "redis", "rediss"),
-    "HOST": _text,
+    "HOST": _host,
     "PORT": _number(1, 65_535),
     "SECRET_KEYS": _keys,
     "EGRESS_ALLOW": _allow,

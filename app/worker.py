@@ -49,7 +49,7 @@ def _loop() -> Any:
 async def run(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         # A record lost to a power cut is an attempt made twice, never an event lost: no fsync.
-        database = Database(settings.database_url, durable=False)
+        database = Database(settings.database_url, durable=False, ping=False)
         stack.push_async_callback(database.close)
         await check_before_start(settings, database)
         egress = egress_of(settings)

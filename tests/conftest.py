@@ -17,6 +17,11 @@ from tests.world import World, build, open_world
 ENGINES = ("sqlite", "postgresql")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "let tests/chaos repeat its faults for about so many minutes"
+    parser.addoption("--chaos-minutes", type=float, default=0.0, metavar="N", help=text)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

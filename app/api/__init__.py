@@ -8,11 +8,14 @@ from app.api.auth import guard, provide_principal
 from app.api.deliveries import Deliveries
 from app.api.destinations import Destinations
 from app.api.events import Events
+from app.api.headers import add_headers
 from app.api.identity import Identity
+from app.api.limits import Limits
+from app.api.paging import DECODERS
 from app.api.problems import HANDLERS
 from app.api.system import system_router
 
-__all__ = ["HANDLERS", "api_router", "system_router"]
+__all__ = ["HANDLERS", "Limits", "add_headers", "api_router", "system_router"]
 
 
 def api_router() -> Router:
@@ -22,6 +25,7 @@ def api_router() -> Router:
         guards=[guard],
         dependencies={"principal": Provide(provide_principal, sync_to_thread=False)},
         exception_handlers=HANDLERS,
+        type_decoders=DECODERS,
         security=[{"bearer": []}],
         opt={"exclude_from_csrf": True},
     )

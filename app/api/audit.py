@@ -14,13 +14,12 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from app.api.auth import needs
-from app.api.deliveries import Moment
-from app.api.paging import DEFAULT_LIMIT, Limit, Page, page_of
+from app.api.paging import DEFAULT_LIMIT, Limit, Moment, Page, choice, cursor_of, page_of, words
 from app.api.problems import documented
+from app.api.schemas import gives
 from app.audit import trail
-from app.audit.models import AuditEntry
+from app.audit.models import Action, AuditEntry
 from app.audit.trail import AuditFilter, Verdict
-from app.errors import FieldError, Invalid
 from app.identity.permissions import Permission, Principal
 from app.services import Services
 
@@ -70,7 +69,8 @@ def _out(entry: AuditEntry) -> EntryOut:
     )
 
 
-Who = Annotated[str | None, QueryParameter(max_length=300, description="An id or a label.")]
+Who = Annotated[str | None, words(300, "An id or a label.")]
+Done = Annotated[Action | None, choice(Action)]
 
 
 class Audit(Controller):
@@ -87,17 +87,21 @@ class Audit(Controller):
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
         actor: Who = None,
-        action: Annotated[str | None, QueryParameter(max_length=60)] = None,
+        action: Done = None,
         target: Who = None,
         before: Moment = None,
         after: Moment = None,
         limit: Limit = DEFAULT_LIMIT,
-        cursor: Annotated[str | None, QueryParameter(max_length=20)] = None,
+        cursor: Annotated[str | None, cursor_of("[0-9]{1,18}")] = None,
     ) -> Page[EntryOut]:
         wanted = AuditFilter(actor=actor, action=action, target=target, before=before, after=after)
         async with services.database.reading() as session:
             entries = await trail.page(
-                session, principal.tenant_id, wanted, limit=limit + 1, below=_below(cursor)
+                session,
+                principal.tenant_id,
+                wanted,
+                limit=limit + 1,
+                below=int(cursor) if cursor else None,
             )
         rows = [_out(entry) for entry in entries]
         return page_of(rows, limit, lambda row: str(row.sequence))
@@ -106,6 +110,7 @@ class Audit(Controller):
         "/export",
         summary="Export the audit trail",
         opt=needs(Permission.AUDIT_READ),
+        operation_class=gives("text/csv", "application/x-ndjson"),
         responses=documented(400),
     )
     async def export(
@@ -114,7 +119,7 @@ class Audit(Controller):
         principal: NamedDependency[Principal],
         export_format: Annotated[ExportFormat, QueryParameter(name="format")] = ExportFormat.CSV,
         actor: Who = None,
-        action: Annotated[str | None, QueryParameter(max_length=60)] = None,
+        action: Done = None,
         target: Who = None,
         before: Moment = None,
         after: Moment = None,
@@ -125,7 +130,7 @@ class Audit(Controller):
         name = f"audit-{principal.tenant_id}.{export_format}"
         return Stream(
             _csv(entries) if is_csv else _ndjson(entries),
-            media_type="text/csv; charset=utf-8" if is_csv else "application/x-ndjson",
+            media_type="text/csv" if is_csv else "application/x-ndjson",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
@@ -141,14 +146,6 @@ class Audit(Controller):
     ) -> Verdict:
         async with services.database.reading() as session:
             return await trail.verify(session, principal.tenant_id)
-
-
-def _below(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):  # noqa: PLR2004
-        raise Invalid.fields([FieldError("cursor", "cursor must be a next_cursor of this list")])
-    return int(cursor)
 
 
 async def _walk(services: Services, tenant_id: str, wanted: AuditFilter) -> AsyncIterator[EntryOut]:

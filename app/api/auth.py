@@ -6,7 +6,9 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
-from app.errors import Forbidden, Unauthenticated
+from app.api.headers import STANDING
+from app.api.limits import Limits
+from app.errors import Forbidden, NotFound, Unauthenticated
 from app.identity import service
 from app.identity.permissions import Permission, Principal
 from app.services import Services
@@ -23,8 +25,11 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], route: BaseRoute
     """Sign the caller in and hold their role to the route's right; without one it is closed."""
     principal = await _sign_in(connection)
     permission = route.opt.get(PERMISSION)
+    _count(connection, principal, permission)
     if permission is None or not principal.may(permission):
         raise Forbidden(f"The role {principal.role} may not do this.")
+    if "\0" in connection.scope["path"]:
+        raise NotFound  # no id holds one, and PostgreSQL cannot even look for it
     connection.scope["user"] = principal
 
 
@@ -33,17 +38,39 @@ async def _sign_in(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
     if scheme.lower() != "bearer" or not text.strip():
         raise Unauthenticated("Give a token: Authorization: Bearer TOKEN.")
     services: Services = connection.app.state.services
-    async with services.database.reading() as session:
-        principal, token = await service.verify_token(
-            session,
-            text.strip(),
-            address=connection.client.host if connection.client else "",
-            user_agent=connection.headers.get("user-agent", ""),
-        )
+    address = connection.client.host if connection.client else ""
+    try:
+        async with services.database.reading() as session:
+            principal, token = await service.verify_token(
+                session,
+                text.strip(),
+                address=address,
+                user_agent=connection.headers.get("user-agent", ""),
+            )
+    except Unauthenticated:
+        # Counted after the look-up: a good token passes whatever else comes from its address.
+        _limits(connection).wrong_tokens.take(address).check()
+        raise
     if service.is_stale(token.last_used_at):
         async with services.database.transaction() as session:
             await service.touch_token(session, token)
     return principal
+
+
+def _count(
+    connection: ASGIConnection[Any, Any, Any, Any], who: Principal, permission: Permission | None
+) -> None:
+    """Hold the token to its rate; the answer tells it where it stands."""
+    limits = _limits(connection)
+    publishes = permission is Permission.EVENT_PUBLISH
+    standing = (limits.publishing if publishes else limits.ordinary).take(who.actor.id)
+    connection.scope["state"][STANDING] = standing
+    standing.check()
+
+
+def _limits(connection: ASGIConnection[Any, Any, Any, Any]) -> Limits:
+    found: Limits = connection.app.state.limits
+    return found
 
 
 def provide_principal(request: Request[Any, Any, Any]) -> Principal:

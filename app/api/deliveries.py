@@ -1,6 +1,5 @@
 """Deliveries over the API: lists, one with its attempts, retry and cancel, and health."""
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -9,18 +8,24 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, QueryParameter
 
 from app.api.auth import needs
-from app.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, id_below, page_of
+from app.api.paging import (
+    DEFAULT_LIMIT,
+    Limit,
+    Moment,
+    Page,
+    below_id,
+    choice,
+    page_of,
+    words,
+)
 from app.api.problems import documented
 from app.deliveries import control, queries
 from app.deliveries.health import Health, Status, Window, health_of_tenant
 from app.deliveries.models import State
 from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow
 from app.identity.permissions import Permission, Principal, Role
+from app.sending.outcome import OutcomeKind
 from app.services import Services
-
-Moment = Annotated[
-    datetime | None, QueryParameter(description="RFC 3339, such as 2026-11-23T14:00:00Z")
-]
 
 
 class DeliveryDetail(DeliveryRow, frozen=True, kw_only=True):
@@ -60,15 +65,15 @@ class Deliveries(Controller):
         self,
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
-        destination_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
-        event_id: Annotated[str | None, QueryParameter(max_length=64)] = None,
-        delivery_state: Annotated[State | None, QueryParameter(name="state")] = None,
-        event_type: Annotated[str | None, QueryParameter(max_length=128)] = None,
-        outcome: Annotated[str | None, QueryParameter(max_length=40)] = None,
+        destination_id: Annotated[str | None, words(64)] = None,
+        event_id: Annotated[str | None, words(64)] = None,
+        delivery_state: Annotated[State | None, choice(State, name="state")] = None,
+        event_type: Annotated[str | None, words(128)] = None,
+        outcome: Annotated[OutcomeKind | None, choice(OutcomeKind)] = None,
         before: Moment = None,
         after: Moment = None,
         limit: Limit = DEFAULT_LIMIT,
-        cursor: Cursor = None,
+        cursor: Annotated[str | None, below_id("dlv")] = None,
     ) -> Page[DeliveryRow]:
         wanted = DeliveryFilter(
             destination_id=destination_id,
@@ -79,10 +84,9 @@ class Deliveries(Controller):
             before=before,
             after=after,
         )
-        below = id_below(cursor, "dlv")
         async with services.database.reading() as session:
             rows = await queries.list_deliveries(
-                session, principal.tenant_id, wanted, limit=limit + 1, below=below
+                session, principal.tenant_id, wanted, limit=limit + 1, below=cursor
             )
         return page_of(rows, limit, lambda row: row.id)
 

@@ -9,14 +9,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from app.api.auth import needs
-from app.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, id_below, page_of
+from app.api.paging import DEFAULT_LIMIT, Limit, Page, below_id, page_of
 from app.api.problems import documented
 from app.api.schemas import MAX_BODY_BYTES, read_object, takes
 from app.deliveries import control, health
 from app.deliveries.health import Status
 from app.destinations import rules, service
 from app.destinations.models import Destination, Lane
-from app.errors import FieldError, Invalid
+from app.errors import FieldError, Invalid, unknown_field
 from app.identity.permissions import Permission, Principal
 from app.sending.signing import Secret
 from app.services import Services
@@ -125,7 +125,7 @@ def _shown(
         description=destination.description,
         endpoint_url=destination.endpoint_url,
         event_types=destination.event_types,
-        header_names=sorted(service.open_headers(destination, services.keyring)),
+        header_names=service.header_names(destination, services.keyring),
         rate_limit_per_second=destination.rate_limit_per_second,
         ordered=destination.ordered,
         status=health.status_of(destination, lane),
@@ -188,11 +188,10 @@ class Destinations(Controller):
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
         limit: Limit = DEFAULT_LIMIT,
-        cursor: Cursor = None,
+        cursor: Annotated[str | None, below_id("dst")] = None,
     ) -> Page[DestinationOut]:
-        below = id_below(cursor, "dst")
         async with services.database.reading() as session:
-            rows = await service.page(session, principal.tenant_id, limit=limit + 1, below=below)
+            rows = await service.page(session, principal.tenant_id, limit=limit + 1, below=cursor)
             prints = await service.fingerprints(session, [row[0] for row in rows])
         shown = [_shown(services, destination, lane, prints) for destination, lane in rows]
         return page_of(shown, limit, lambda one: one.id)
@@ -338,11 +337,8 @@ class Destinations(Controller):
 
 
 def _rotation(fields: dict[str, Any]) -> tuple[Secret | None, int]:
-    errors = [
-        FieldError(name, f"{name} is not a field; allowed are: overlap_seconds, signing_secret")
-        for name in fields
-        if name not in RotateIn.__struct_fields__
-    ]
+    allowed = RotateIn.__struct_fields__
+    errors = [unknown_field(name, allowed) for name in fields if name not in allowed]
     secret = None
     try:
         secret = rules.secret_or_none(fields.get("signing_secret"))

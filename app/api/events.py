@@ -1,19 +1,18 @@
 """Events over the API: publish one or many, read what was published."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from app.api.auth import needs
-from app.api.deliveries import Moment
-from app.api.paging import DEFAULT_LIMIT, Cursor, Limit, Page, id_below, page_of
+from app.api.paging import DEFAULT_LIMIT, Limit, Moment, Page, below_id, page_of, words
 from app.api.problems import documented
 from app.api.schemas import takes
+from app.database import utcnow
 from app.deliveries import queries
 from app.deliveries.fanout import Accepted
 from app.deliveries.queries import DeliveryFilter, DeliveryRow, EventRow
@@ -96,10 +95,9 @@ class Events(Controller):
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
     ) -> Response[Published]:
-        event = intake.parse_event(await request.body())
-        composed = intake.compose(
-            [event], own_tenant=_own_tenant(principal), now=datetime.now(UTC), batch=False
-        )
+        own = _own_tenant(principal)
+        event = intake.parse_event(await request.body(), own)
+        composed = intake.compose([event], own_tenant=own, now=utcnow(), batch=False)
         (answer,) = await services.publish(composed)
         return Response(
             Published(answer.id, answer.deliveries), status_code=200 if answer.duplicate else 202
@@ -121,10 +119,9 @@ class Events(Controller):
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
     ) -> BatchPublished:
-        events = intake.parse_batch(await request.body())
-        composed = intake.compose(
-            events, own_tenant=_own_tenant(principal), now=datetime.now(UTC), batch=True
-        )
+        own = _own_tenant(principal)
+        events = intake.parse_batch(await request.body(), own)
+        composed = intake.compose(events, own_tenant=own, now=utcnow(), batch=True)
         return BatchPublished(await services.publish(composed))
 
     @get(
@@ -137,19 +134,18 @@ class Events(Controller):
         self,
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
-        event_type: Annotated[str | None, QueryParameter(name="type", max_length=128)] = None,
-        idempotency_key: Annotated[str | None, QueryParameter(max_length=255)] = None,
+        event_type: Annotated[str | None, words(128, name="type")] = None,
+        idempotency_key: Annotated[str | None, words(255)] = None,
         before: Moment = None,
         after: Moment = None,
         limit: Limit = DEFAULT_LIMIT,
-        cursor: Cursor = None,
+        cursor: Annotated[str | None, below_id("evt")] = None,
     ) -> Page[EventRow]:
-        below = id_below(cursor, "evt")
         async with services.database.reading() as session:
             rows = await queries.list_events(
                 session, principal.tenant_id, event_type=event_type,
                 idempotency_key=idempotency_key, before=before, after=after,
-                limit=limit + 1, below=below,
+                limit=limit + 1, below=cursor,
             )  # fmt: skip
         return page_of(rows, limit, lambda row: row.id)
 

@@ -13,13 +13,12 @@ from app.api.paging import Page
 from app.api.problems import documented
 from app.api.schemas import MAX_BODY_BYTES, read_object, takes
 from app.database import utcnow
-from app.errors import FieldError, Invalid
+from app.errors import FieldError, Invalid, unknown_field
 from app.identity import service
 from app.identity.models import ApiToken
 from app.identity.permissions import RIGHTS, TENANT_ROLES, Permission, Principal, Role
 from app.services import Services
 
-NAME_MAX = 100
 DAYS_MAX = 3_650
 
 
@@ -36,8 +35,8 @@ class Me(msgspec.Struct, frozen=True):
 class TokenIn(msgspec.Struct, forbid_unknown_fields=True):
     """A new token of the caller's tenant."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
-    role: Role
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=service.NAME_MAX)]
+    role: Annotated[Role, msgspec.Meta(extra_json_schema={"enum": list(TENANT_ROLES)})]
     expires_in_days: Annotated[int, msgspec.Meta(ge=1, le=DAYS_MAX)] | None = None
 
 
@@ -135,15 +134,15 @@ class Identity(Controller):
 
 def check_token(fields: dict[str, Any]) -> TokenIn:
     """Check the fields of a new token; Invalid carries every wrong one."""
-    allowed = ", ".join(TokenIn.__struct_fields__)
-    errors = [
-        FieldError(name, f"{name} is not a field; allowed are: {allowed}")
-        for name in fields
-        if name not in TokenIn.__struct_fields__
-    ]
-    name, role, days = (fields.get(key) for key in TokenIn.__struct_fields__)
-    if not (isinstance(name, str) and 1 <= len(name.strip()) <= NAME_MAX and name.isprintable()):
-        errors.append(FieldError("name", f"name must be text of 1 to {NAME_MAX} characters"))
+    allowed = TokenIn.__struct_fields__
+    errors = [unknown_field(name, allowed) for name in fields if name not in allowed]
+    name, role, days = (fields.get(key) for key in allowed)
+    if not (
+        isinstance(name, str) and 1 <= len(name.strip()) <= service.NAME_MAX and name.isprintable()
+    ):
+        errors.append(
+            FieldError("name", f"name must be text of 1 to {service.NAME_MAX} characters")
+        )
     if role not in TENANT_ROLES:
         errors.append(FieldError("role", f"role must be one of: {', '.join(TENANT_ROLES)}"))
     if days is not None and not (type(days) is int and 1 <= days <= DAYS_MAX):

@@ -1,16 +1,26 @@
 """Every error of the API as application/problem+json (RFC 9457), with all wrong fields at once."""
 
+from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.typing import FieldDefinition
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.errors import AppError, FieldError, Invalid, TooManyRequests, Unavailable
+from app.api.paging import MOMENT_EXAMPLE, NO_NUL, MomentIn
+from app.errors import AppError, FieldError, Invalid, TooLarge, TooManyRequests, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -55,34 +65,58 @@ def on_app_error(_request: Request[Any, Any, Any], fault: AppError) -> Response[
     return answer(fault)
 
 
-def on_validation(
-    _request: Request[Any, Any, Any], fault: ValidationException
-) -> Response[Problem]:
-    """Answer a wrong query, path or header parameter."""
+def on_validation(request: Request[Any, Any, Any], fault: ValidationException) -> Response[Problem]:
+    """Answer wrong query parameters, each under its public name with what is allowed."""
     extra = fault.extra if isinstance(fault.extra, list) else []
-    errors = [
-        FieldError(str(item.get("key", "")), f"{item.get('key', '')}: {item.get('message', '')}")
-        for item in extra
-        if isinstance(item, dict)
-    ]
+    known = request.route_handler.parsed_fn_signature.parameters
+    errors = [_wrong(known[item["key"]]) for item in extra if item.get("key") in known]
     return answer(Invalid.fields(errors) if errors else Invalid(str(fault.detail)))
 
 
-def on_http_error(_request: Request[Any, Any, Any], fault: HTTPException) -> Response[Problem]:
+def _wrong(parameter: FieldDefinition) -> FieldError:
+    given = parameter.kwarg_definition
+    name = getattr(given, "name", None) or parameter.name
+    kinds = [kind for kind in (parameter.annotation, *parameter.args) if isinstance(kind, type)]
+    return FieldError(name, f"{name} must be {_allowed(kinds[0], given)}")
+
+
+def _allowed(kind: type, given: Any) -> str:
+    if issubclass(kind, StrEnum):
+        return f"one of: {', '.join(kind)}"
+    if issubclass(kind, MomentIn):
+        return f"an RFC 3339 time with its offset, such as {MOMENT_EXAMPLE}"
+    if issubclass(kind, int):
+        return f"a whole number from {given.ge} to {given.le}"
+    if given.pattern != NO_NUL:
+        return "a next_cursor of this list"
+    return f"text of at most {given.max_length} characters"
+
+
+def on_http_error(request: Request[Any, Any, Any], fault: HTTPException) -> Response[Problem]:
     """Answer what the framework refuses: no such route, wrong method, too large a body."""
-    known = AppError(str(fault.detail))
-    known.status, known.title = fault.status_code, _title(fault)
-    known.code = known.title.lower().replace(" ", "-")
-    response = answer(known)
+    response = answer(_translated(request, fault))
     for name, value in (fault.headers or {}).items():
         response.set_header(name, value)
     return response
 
 
-def _title(fault: HTTPException) -> str:
-    from http import HTTPStatus
+def _translated(request: Request[Any, Any, Any], fault: HTTPException) -> AppError:
+    if isinstance(fault, RequestEntityTooLarge):
+        limit = request.route_handler.resolve_request_max_body_size()
+        return TooLarge(f"The body is over the limit of {limit} bytes.")
+    known = AppError(_detail(request, fault))
+    known.status = fault.status_code
+    known.title = HTTPStatus(fault.status_code).phrase.capitalize()
+    known.code = known.title.lower().replace(" ", "-")
+    return known
 
-    return HTTPStatus(fault.status_code).phrase
+
+def _detail(request: Request[Any, Any, Any], fault: HTTPException) -> str:
+    if isinstance(fault, NotFoundException):
+        return "There is no such route."
+    if isinstance(fault, MethodNotAllowedException):
+        return f"The route has no {request.method}; the header Allow names what it has."
+    return str(fault.detail)
 
 
 def on_database_away(
@@ -116,6 +150,7 @@ _MEANINGS: Final = {
     405: "The route does not know this method.",
     409: "It contradicts what is already stored.",
     413: "Over the stated limit.",
+    429: "Too many requests; `Retry-After` says when the next one may come.",
     503: "It cannot be stored now; nothing was kept.",
 }
 
@@ -129,5 +164,5 @@ def documented(*statuses: int) -> dict[int, ResponseSpec]:
             media_type=MEDIA_TYPE,
             generate_examples=False,
         )
-        for status in sorted({*statuses, 401, 403})
+        for status in sorted({*statuses, 400, 401, 403, 429, 503})
     }

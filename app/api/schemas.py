@@ -5,7 +5,15 @@ from typing import Any
 
 import msgspec
 from litestar import Request
-from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, RequestBody
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    RequestBody,
+    Schema,
+)
 
 from app.errors import Invalid
 
@@ -43,6 +51,21 @@ def takes(
             self.request_body = RequestBody(content=content, required=required)
 
     return WithBody
+
+
+def gives(*media_types: str) -> type[Operation]:
+    """Return an operation class that documents a file in whichever of these types is asked for."""
+    content = {
+        kind: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING)) for kind in media_types
+    }
+
+    @dataclass
+    class WithFile(Operation):
+        def __post_init__(self) -> None:
+            answer = OpenAPIResponse(description="The file, streamed.", content=content)
+            self.responses = {**(self.responses or {}), "200": answer}
+
+    return WithFile
 
 
 def _inlined(body: type[msgspec.Struct]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from litestar import MediaType, Request, Response, Router, get
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.static_files import create_static_files_router
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
@@ -49,6 +50,7 @@ async def live() -> Live:
     summary="Can this process serve",
     description="503 without a database or with an old schema; `worker` is told, not required.",
     tags=["System"],
+    responses={503: ResponseSpec(Ready, description="It cannot: see what is false.")},
 )
 async def ready(services: NamedDependency[Services]) -> Response[Ready]:
     database = schema = worker = False
@@ -67,7 +69,9 @@ async def ready(services: NamedDependency[Services]) -> Response[Ready]:
 
 @get("/metrics", summary="Prometheus metrics", tags=["System"], media_type=MediaType.TEXT)
 async def metrics() -> Response[bytes]:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    # Litestar adds the charset itself.
+    kind = CONTENT_TYPE_LATEST.partition("; charset")[0]
+    return Response(generate_latest(), media_type=kind)
 
 
 @get("/api/docs", include_in_schema=False, media_type=MediaType.HTML)

@@ -111,14 +111,19 @@ def create_token(tenant_id: str, name: str, role: str, expires_days: int | None)
 @click.command()
 def rekey() -> None:
     """Re-encrypt stored secrets under the newest key."""
-    from app.destinations import service
+    from app.destinations import resealing
     from app.runtime import keyring_of
     from app.settings import Settings
 
     keyring = keyring_of(Settings.from_env(os.environ))
     with patience("Re-encrypting"):
-        count = _in_transaction(lambda session: service.rekey(session, keyring))
-    click.echo(f"{count} re-encrypted; the first of ONEPROTECT_SECRET_KEYS now suffices.")
+        done = _in_transaction(lambda session: resealing.rekey(session, keyring))
+    if done.lost:
+        raise click.ClickException(
+            f"{done.sealed} re-encrypted; no key opens what belongs to:"
+            f" {', '.join(sorted(done.lost))}. Rotate the secrets of these destinations."
+        )
+    click.echo(f"{done.sealed} re-encrypted; the first of ONEPROTECT_SECRET_KEYS now suffices.")
 
 
 def _in_transaction(work: "Callable[[AsyncSession], Awaitable[T]]") -> T:

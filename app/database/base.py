@@ -84,7 +84,8 @@ def id_floor(prefix: str, moment: datetime) -> str:
 
 
 def utcnow() -> datetime:
-    return datetime.now(UTC)
+    """Return now in whole milliseconds, which both engines keep unchanged."""
+    return from_millis(to_millis(datetime.now(UTC)))
 
 
 def to_millis(moment: datetime) -> int:

@@ -1,16 +1,14 @@
 """The engine of a worker: claim due deliveries, send them, record what came of it.
 
-Three loops share one pipeline. The claimer leases a fair batch whenever there is room; a task per
-delivery signs and sends it; the recorder writes whatever has ended since its last transaction.
-No transaction is open and no connection held while we talk to the outside, and a slow receiver
-holds up nobody's record.
+Three loops share one pipeline. The claimer leases fair batches, one ahead of what is in flight; a
+task per delivery signs and sends; the recorder writes whatever has ended. No transaction is open
+and no connection held while we talk to the outside, and a slow receiver holds up nobody's record.
 """
 
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
@@ -22,10 +20,18 @@ from app import __version__
 from app.crypto import Keyring, UndecryptableError
 from app.database import Database
 from app.deliveries.models import State, Trigger
+from app.deliveries.recorder import Backoff, OnSettled, Recorder
 from app.deliveries.retry import plan
-from app.deliveries.rollup import count
-from app.deliveries.store import ClaimRequest, LaneNews, Lease, Route, Settled, store_for
-from app.destinations.models import secret_context
+from app.deliveries.slots import Slots
+from app.deliveries.store import (
+    LANES_PER_CLAIM,
+    ClaimRequest,
+    Lease,
+    Route,
+    Settled,
+    store_for,
+)
+from app.destinations.models import headers_context, secret_context
 from app.sending.outcome import Outcome
 from app.sending.signing import Secret, delivery_headers, signature
 from app.sending.transport import Sender
@@ -34,18 +40,36 @@ from app.settings import Settings
 log = structlog.get_logger(__name__)
 
 USER_AGENT: Final = f"OneProtect-Webhooks/{__version__}"
-#: A lease outlives the longest attempt by this much: time to record it.
+#: A lease outlives the longest attempt by this much: time to wait for a slot, and to record.
 LEASE_MARGIN_S: Final = 15.0
+#: An attempt starts only if its lease then still has this much beyond the longest attempt.
+START_MARGIN_S: Final = 3.0
 #: Without any wake-up, what is due is found after this long.
 POLL_S: Final = 1.0
 SWEEP_EVERY_S: Final = 1.0
-#: A batch is recorded when this much has ended, or this long after the first did.
-RECORD_BATCH: Final = 200
-RECORD_LINGER_S: Final = 0.004
-#: How long to wait after the database refused us, doubling up to the last.
-DATABASE_BACKOFF_S: Final = (0.1, 5.0)
+#: A worker told to stop is gone after this long, even when receivers dawdle.
+SHUTDOWN_GRACE_S: Final = 8.0
 
-OnSettled = Callable[[Sequence[Settled]], Awaitable[None]]
+
+class Road(msgspec.Struct, frozen=True):
+    """An opened route: it lives in memory for one batch."""
+
+    url: str
+    headers: dict[str, str]
+    secrets: list[Secret]
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """A lease with everything needed to send it; it must start before `latest`."""
+
+    lease: Lease
+    road: Road
+    body: bytes
+    latest: float
+
+    @property
+    def destination_id(self) -> str:
+        return self.lease.destination_id
 
 
 class Engine:
@@ -64,81 +88,84 @@ class Engine:
         self._sender = sender
         self._keyring = keyring
         self._settings = settings
+        self._slots: Slots[Ready] = Slots(
+            overall=settings.max_in_flight, each=settings.max_in_flight_per_destination
+        )
+        self._recorder = Recorder(database, self._store, self._after_record)
+        self._recorder.is_idle = lambda: not self._slots.in_flight
         self._on_settled = on_settled
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._ended = asyncio.Event()
+        self._look = asyncio.Event()
+        self._want_room = False
         self._stopping = False
-        self._sending: dict[asyncio.Task[None], Lease] = {}
-        self._busy: Counter[str] = Counter()
-        self._settled: list[Settled] = []
+        self._tasks: dict[asyncio.Task[None], Lease] = {}
         self._after = ("", "")
         self._clock_offset_s = 0.0
 
     @property
     def in_flight(self) -> int:
-        return len(self._sending)
+        return self._slots.in_flight
 
     def wake(self) -> None:
         """Something may be due: look now. Calling it once too often costs one cheap claim."""
-        self._wake.set()
+        self._look.set()
 
     async def run(self) -> None:
         """Deliver until `stop` is called; then finish what is in flight and record it."""
         async with asyncio.TaskGroup() as group:
-            recorder = group.create_task(self._record_forever())
+            recorder = group.create_task(self._recorder.run())
             sweeper = group.create_task(self._sweep_forever())
             await self._claim_forever()
             await self._drain()
             sweeper.cancel()
             recorder.cancel()
-        await self._record()
+        await self._recorder.flush()
 
     def stop(self) -> None:
         """Claim nothing more; `run` returns when all in flight has ended or the grace is over."""
         self._stopping = True
-        self._wake.set()
-        self._room.set()
+        self._look.set()
 
     # claim
 
     async def _claim_forever(self) -> None:
-        backoff = _Backoff()
+        backoff = Backoff()
         while not self._stopping:
-            self._wake.clear()
+            self._look.clear()
+            if not self._has_room():
+                self._want_room = True
+                await self._look.wait()
+                continue
             try:
-                claimed = await self._claim() if self._has_room() else None
+                claimed = await self._claim()
             except (SQLAlchemyError, OSError) as fault:
                 await backoff.wait("claim", fault)
                 continue
             backoff.reset()
-            if claimed is None:
-                self._room.clear()
-                await self._room.wait()
-            elif not claimed:
-                await _wait(self._wake, POLL_S)
+            if not claimed:
+                # Nothing is due, unless it is due to a destination that has its share already.
+                self._want_room = self._slots.is_capped
+                await _wait(self._look, POLL_S)
 
     def _has_room(self) -> bool:
+        if self._recorder.backlog >= 2 * self._settings.max_in_flight:
+            return False  # the database is slow or away: what is sent must be recorded first
         # Claim in gulps: a statement per freed slot would be all overhead.
-        free = self._free()
-        return free > 0 and (free >= self._settings.max_in_flight // 4 or not self._sending)
-
-    def _free(self) -> int:
-        waiting = max(0, len(self._settled) - self._settings.max_in_flight)
-        return self._settings.max_in_flight - len(self._sending) - waiting
+        return not self._slots.held or self._slots.free >= 2 * self._settings.max_in_flight
 
     async def _claim(self) -> int:
-        """Lease a batch and start sending it; return how many."""
+        """Lease a batch and start what may start; return how many."""
+        lease_s = self._settings.delivery_timeout + LEASE_MARGIN_S
         request = ClaimRequest(
-            limit=self._free(),
-            per_lane=self._settings.max_in_flight_per_destination,
-            busy=self._busy,
+            limit=self._slots.free,
+            per_lane=self._slots.per_lane,
+            busy=self._slots.busy(),
             token=uuid4().hex,
-            lease_s=self._settings.delivery_timeout + LEASE_MARGIN_S,
+            lease_s=lease_s,
             after_tenant=self._after[0],
             after=self._after[1],
         )
-        async with self._database.begin() as c:
+        latest = time.monotonic() + LEASE_MARGIN_S - START_MARGIN_S
+        async with self._database.hot() as c:
             claim = await self._store.claim(c, request)
             if claim.leases:
                 bodies = await self._store.bodies(c, claim.leases)
@@ -149,33 +176,28 @@ class Engine:
             return 0 if at_start else await self._claim()
         if claim.now_s is not None:
             self._clock_offset_s = claim.now_s - time.time()
-        last = max(claim.leases, key=lambda lease: (lease.tenant_id, lease.destination_id))
-        self._after = (last.tenant_id, last.destination_id)
-        self._start(claim.leases, bodies, routes)
+        lanes = {(lease.tenant_id, lease.destination_id) for lease in claim.leases}
+        # A claim that met fewer lanes than it may has seen them all: the next starts afresh.
+        self._after = max(lanes) if len(lanes) >= LANES_PER_CLAIM else ("", "")
+        roads = {key: self._open(route) for key, route in routes.items()}
+        for lease in claim.leases:
+            road, body = roads[lease.destination_id], bodies.get(lease.event_id)
+            if road is not None and body is not None:
+                self._slots.add([Ready(lease, road, body, latest)])
+            # Otherwise it is no attempt: it was logged, and the lease runs out.
+        for ready in self._slots.start():
+            self._start(ready)
         return len(claim.leases)
 
-    def _start(
-        self, leases: list[Lease], bodies: dict[str, bytes], routes: dict[str, Route]
-    ) -> None:
-        opened = {key: self._open(route) for key, route in routes.items()}
-        for lease in leases:
-            road, body = opened[lease.destination_id], bodies.get(lease.event_id)
-            if road is None or body is None:
-                continue  # no attempt: it was logged, and the lease runs out
-            task = asyncio.create_task(self._attempt(lease, road, body))
-            self._sending[task] = lease
-            self._busy[lease.destination_id] += 1
-            task.add_done_callback(self._release_slot)
-
-    def _open(self, route: Route) -> "Road | None":
-        """Unseal a route for one batch; None when none of our keys opens it."""
-        context = secret_context(route.tenant_id, route.destination_id)
+    def _open(self, route: Route) -> Road | None:
+        """Unseal a route for one batch; None when it cannot be signed for."""
         headers: dict[str, str] = {}
         try:
+            context = secret_context(route.tenant_id, route.destination_id)
             secrets = [Secret(self._keyring.open(s, context)) for s in route.sealed_secrets]
             if route.sealed_headers:
-                bound_to = f"headers:{route.tenant_id}:{route.destination_id}"
-                plain = self._keyring.open(route.sealed_headers, bound_to)
+                context = headers_context(route.tenant_id, route.destination_id)
+                plain = self._keyring.open(route.sealed_headers, context)
                 headers = msgspec.json.decode(plain, type=dict[str, str])
         except UndecryptableError:
             log.exception("secret.undecryptable", destination_id=route.destination_id)
@@ -185,25 +207,37 @@ class Engine:
             return None
         return Road(route.endpoint_url, headers, secrets)
 
-    def _release_slot(self, task: asyncio.Task[None]) -> None:
-        lease = self._sending.pop(task)
-        if not task.cancelled() and (bug := task.exception()):
-            log.error("attempt.crashed", delivery_id=lease.id, exc_info=bug)
-        self._busy[lease.destination_id] -= 1
-        if not self._busy[lease.destination_id]:
-            del self._busy[lease.destination_id]
-        if self._has_room():
-            self._room.set()
-
     # send
 
-    async def _attempt(self, lease: Lease, road: "Road", body: bytes) -> None:
-        started_s = time.time() + self._clock_offset_s
-        outcome = await self._send(lease, road, body, int(started_s))
-        self._settled.append(self._settle(lease, outcome, started_s))
-        self._ended.set()
+    def _start(self, ready: Ready) -> None:
+        task = asyncio.create_task(self._attempt(ready))
+        self._tasks[task] = ready.lease
+        task.add_done_callback(self._finish)
 
-    async def _send(self, lease: Lease, road: "Road", body: bytes, timestamp: int) -> Outcome:
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        lease = self._tasks.pop(task)
+        if not task.cancelled() and (bug := task.exception()):
+            log.error("attempt.crashed", delivery_id=lease.id, exc_info=bug)
+        if ready := self._slots.finish(lease.destination_id):
+            self._start(ready)
+        self._tell_of_room()
+
+    def _tell_of_room(self) -> None:
+        if self._want_room and self._has_room():
+            self._want_room = False
+            self._look.set()
+
+    async def _attempt(self, ready: Ready) -> None:
+        if self._stopping or time.monotonic() > ready.latest:
+            # Too late to end within the lease: give it back rather than risk a second copy.
+            await self._give_back([ready.lease])
+            return
+        started_s = time.time() + self._clock_offset_s
+        outcome = await self._send(ready, int(started_s))
+        self._recorder.add(self._settle(ready.lease, outcome, started_s))
+
+    async def _send(self, ready: Ready, timestamp: int) -> Outcome:
+        lease, road, body = ready.lease, ready.road, ready.body
         headers = delivery_headers(
             message_id=lease.event_id,
             event_type=lease.event_type,
@@ -239,54 +273,18 @@ class Engine:
             detail=msgspec.json.encode(detail) if any(detail.values()) else None,
         )
 
-    # record
-
-    async def _record_forever(self) -> None:
-        while True:
-            await self._ended.wait()
-            if len(self._settled) < RECORD_BATCH and self._sending:
-                await asyncio.sleep(RECORD_LINGER_S)
-            self._ended.clear()
-            # A record that has begun is never torn by the stop.
-            await asyncio.shield(asyncio.ensure_future(self._record()))
-
-    async def _record(self) -> None:
-        """Write all that has ended, in one transaction; try until the database takes it."""
-        backoff = _Backoff()
-        while batch := self._settled[: 2 * RECORD_BATCH]:
-            try:
-                ours = await self._write(batch)
-            except (SQLAlchemyError, OSError) as fault:
-                await backoff.wait("record", fault)
-                continue
-            backoff.reset()
-            del self._settled[: len(batch)]
-            if self._has_room():
-                self._room.set()
-            self._wake_for_retries(batch)
-            await self._on_settled([s for s in batch if s.lease.id in ours])
-
-    def _wake_for_retries(self, batch: list[Settled]) -> None:
-        """Be there when the first of these is due again; the poll is for what others recorded."""
-        soonest = min((s.delay_s for s in batch if s.delay_s is not None), default=None)
+    async def _after_record(self, settled: Sequence[Settled]) -> None:
+        self._tell_of_room()
+        # Be there when the first of these is due again; the poll is for what others recorded.
+        soonest = min((s.delay_s for s in settled if s.delay_s is not None), default=None)
         if soonest is not None:
             asyncio.get_running_loop().call_later(soonest + 0.001, self.wake)
-
-    async def _write(self, batch: list[Settled]) -> set[str]:
-        async with self._database.begin() as c:
-            ours = await self._store.record(c, batch)
-            kept = [s for s in batch if s.lease.id in ours]
-            if kept:
-                await self._store.add_rollups(c, _rollups(kept))
-                await self._store.update_lanes(c, lane_news(kept))
-        for late in (s for s in batch if s.lease.id not in ours):
-            log.warning("attempt.fenced", delivery_id=late.lease.id, outcome=late.outcome)
-        return ours
+        await self._on_settled(settled)
 
     # upkeep
 
     async def _sweep_forever(self) -> None:
-        backoff = _Backoff()
+        backoff = Backoff()
         while True:
             try:
                 await self.sweep()
@@ -307,69 +305,28 @@ class Engine:
             log.info("delivery.stray_cancelled", deliveries=cancelled)
 
     async def _drain(self) -> None:
-        """Let what is in flight end; what takes too long is cancelled and given back."""
-        if not self._sending:
+        """Let what is in flight end; give back what waits, and what takes too long."""
+        await self._give_back([ready.lease for ready in self._slots.drain()])
+        if not self._tasks:
             return
-        _, late = await asyncio.wait(self._sending, timeout=self._grace_s())
-        leases = [self._sending[task] for task in late]
+        grace_s = min(self._settings.delivery_timeout + 1, SHUTDOWN_GRACE_S)
+        _, late = await asyncio.wait(self._tasks, timeout=grace_s)
+        leases = [self._tasks[task] for task in late]
         for task in late:
             task.cancel()
         if leases:
             await asyncio.wait(late)
+            await self._give_back(leases)
+
+    async def _give_back(self, leases: list[Lease]) -> None:
+        if not leases:
+            return
+        try:
             async with self._database.begin() as c:
                 await self._store.release(c, leases)
-            log.warning("attempt.given_back", deliveries=len(leases))
-
-    def _grace_s(self) -> float:
-        return min(self._settings.delivery_timeout + 1, SHUTDOWN_GRACE_S)
-
-
-#: A worker told to stop is gone after this long, even when receivers dawdle.
-SHUTDOWN_GRACE_S: Final = 8.0
-
-
-class Road(msgspec.Struct, frozen=True):
-    """An opened route: it lives in memory for one batch."""
-
-    url: str
-    headers: dict[str, str]
-    secrets: list[Secret]
-
-
-class _Backoff:
-    """Patience with a database that is away: no hot loop, and one log line per wait."""
-
-    def __init__(self) -> None:
-        self._wait_s = DATABASE_BACKOFF_S[0]
-
-    async def wait(self, doing: str, fault: Exception) -> None:
-        log.warning("database.away", doing=doing, fault=type(fault).__name__, wait_s=self._wait_s)
-        await asyncio.sleep(self._wait_s)
-        self._wait_s = min(self._wait_s * 2, DATABASE_BACKOFF_S[1])
-
-    def reset(self) -> None:
-        self._wait_s = DATABASE_BACKOFF_S[0]
-
-
-def _rollups(batch: list[Settled]) -> list[tuple[str, str, int, int, str, int, int]]:
-    attempts = (
-        (s.lease.tenant_id, s.lease.destination_id, s.state.value, s.duration_ms) for s in batch
-    )
-    return count(attempts, batch[-1].started_s)
-
-
-def lane_news(batch: Sequence[Settled]) -> list[LaneNews]:
-    """Fold a batch into what it says of each destination: failures since the last success."""
-    failures: Counter[tuple[str, str]] = Counter()
-    healed: set[tuple[str, str]] = set()
-    for s in batch:
-        lane = (s.lease.tenant_id, s.lease.destination_id)
-        if s.state is State.DELIVERED:
-            healed.add(lane)
-            failures[lane] = 0
-        else:
-            failures[lane] += 1
-    return [LaneNews(*lane, lane in healed, n) for lane, n in sorted(failures.items())]
+            log.info("lease.given_back", deliveries=len(leases))
+        except (SQLAlchemyError, OSError) as fault:
+            log.warning("lease.kept", deliveries=len(leases), fault=type(fault).__name__)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

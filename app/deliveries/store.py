@@ -1,5 +1,6 @@
 """The hot statements behind one small interface; one implementation per database engine."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -99,7 +100,19 @@ class LaneNews(msgspec.Struct, frozen=True):
     failures: int
 
 
-RollupRow = tuple[str, str, int, int, str, int, int]
+def lane_news(batch: Iterable[Settled]) -> list[LaneNews]:
+    """Fold a batch into what it says of each destination: failures since the last success."""
+    failures: Counter[tuple[str, str]] = Counter()
+    healed: set[tuple[str, str]] = set()
+    for s in batch:
+        lane = (s.lease.tenant_id, s.lease.destination_id)
+        if s.state is State.DELIVERED:
+            healed.add(lane)
+            failures[lane] = 0
+        else:
+            failures[lane] += 1
+    # In one order in every worker, so that two of them never wait for each other in a ring.
+    return [LaneNews(*lane, lane in healed, n) for lane, n in sorted(failures.items())]
 
 
 class Store(Protocol):
@@ -134,15 +147,10 @@ class Store(Protocol):
         ...
 
     async def record(self, c: AsyncConnection, settled: Sequence[Settled]) -> set[str]:
-        """Write states and attempts; return the delivery ids whose lease was still ours."""
-        ...
+        """Write states, attempts, counts and what was learnt of each destination.
 
-    async def add_rollups(self, c: AsyncConnection, rows: Sequence[RollupRow]) -> None:
-        """Add counts to their slots."""
-        ...
-
-    async def update_lanes(self, c: AsyncConnection, news: Sequence[LaneNews]) -> None:
-        """Count failures in a row per destination; open or close its breaker."""
+        Returns the delivery ids whose lease was still ours; nothing is written of the others.
+        """
         ...
 
     async def release(self, c: AsyncConnection, leases: Sequence[Lease]) -> None:
@@ -170,6 +178,8 @@ def routes_of(rows: Iterable[Any]) -> dict[str, Route]:
     return routes
 
 
+#: A claim visits at most so many destinations that have something due.
+LANES_PER_CLAIM = 64
 #: After so many failures in a row the lane opens its breaker: nothing but a probe is sent.
 BREAKER_THRESHOLD = 20
 #: How long the breaker stays open, doubling with each failed probe, in seconds.

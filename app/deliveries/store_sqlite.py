@@ -9,18 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database.base import to_millis
 from app.deliveries.models import State
+from app.deliveries.rollup import count
 from app.deliveries.store import (
     BREAKER_FIRST_S,
     BREAKER_MAX_S,
     BREAKER_THRESHOLD,
+    LANES_PER_CLAIM,
     Claim,
     ClaimRequest,
-    LaneNews,
     Lease,
     Owed,
-    RollupRow,
     Route,
     Settled,
+    lane_news,
     lease_of,
     routes_of,
 )
@@ -48,7 +49,7 @@ WITH RECURSIVE walk(destination_id) AS (
              WHERE d.state IN ('pending', 'retrying')
                AND d.destination_id = w.destination_id) <= :now
        AND coalesce(b.value, 0) < :per_lane
-     LIMIT 64
+     LIMIT {LANES_PER_CLAIM}
 ), picked AS (
     SELECT j.value AS row, j.key AS rank
       FROM lanes
@@ -108,6 +109,12 @@ UPDATE lane
           FROM json_each(:rows)) AS j
  WHERE lane.tenant_id = j.tenant_id AND lane.destination_id = j.destination_id
    AND (j.failures > 0 OR lane.consecutive_failures > 0)
+"""
+
+
+_ROLLUP: Final = """
+INSERT INTO rollup (tenant_id, destination_id, slot_s, slot, result, bucket, count)
+VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count
 """
 
 
@@ -228,19 +235,14 @@ class SqliteStore:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [_attempt(s) for s in kept],
             )
+            await c.exec_driver_sql(_ROLLUP, _rollup(kept, now / 1000))
+            await self._update_lanes(c, kept, now)
         return ours
 
-    async def add_rollups(self, c: AsyncConnection, rows: Sequence[RollupRow]) -> None:
-        await c.exec_driver_sql(
-            "INSERT INTO rollup (tenant_id, destination_id, slot_s, slot, result, bucket, count)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET count = count + excluded.count",
-            list(rows),
-        )
-
-    async def update_lanes(self, c: AsyncConnection, news: Sequence[LaneNews]) -> None:
+    async def _update_lanes(self, c: AsyncConnection, kept: Sequence[Settled], now: int) -> None:
+        news = [n for n in lane_news(kept) if n.failures or n.healed]
         rows = [(n.tenant_id, n.destination_id, int(n.healed), n.failures) for n in news]
-        await c.exec_driver_sql(_LANES, {"rows": _json(rows), "now": _now_ms()})
+        await c.exec_driver_sql(_LANES, {"rows": _json(rows), "now": now})
 
     async def release(self, c: AsyncConnection, leases: Sequence[Lease]) -> None:
         rows = [(lease.tenant_id, lease.id, lease.token) for lease in leases]
@@ -284,3 +286,10 @@ def _attempt(s: Settled) -> tuple[Any, ...]:
         s.resolved_address,
         s.detail.decode() if s.detail else None,
     )
+
+
+def _rollup(kept: Sequence[Settled], epoch_s: float) -> list[tuple[Any, ...]]:
+    attempts = (
+        (s.lease.tenant_id, s.lease.destination_id, s.state.value, s.duration_ms) for s in kept
+    )
+    return list(count(attempts, epoch_s))

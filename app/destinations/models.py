@@ -33,7 +33,7 @@ class Destination(Base):
     @property
     def headers_context(self) -> str:
         """What its sealed headers are bound to."""
-        return f"headers:{self.tenant_id}:{self.id}"
+        return headers_context(self.tenant_id, self.id)
 
 
 class SigningSecret(Base):
@@ -59,6 +59,11 @@ class SigningSecret(Base):
 def secret_context(tenant_id: str, destination_id: str) -> str:
     """Return what a sealed secret is bound to: it opens for no other destination."""
     return f"secret:{tenant_id}:{destination_id}"
+
+
+def headers_context(tenant_id: str, destination_id: str) -> str:
+    """Return what a destination's sealed headers are bound to."""
+    return f"headers:{tenant_id}:{destination_id}"
 
 
 class Lane(Base):

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from app.errors import FieldError, Invalid
+from app.errors import FieldError, Invalid, unknown_field
 from app.sending.custom_headers import UnsafeHeaders, check_custom_headers
 from app.sending.egress import EgressPolicy
 from app.sending.signing import Secret
@@ -84,8 +84,7 @@ async def _check(
             continue
         read = allowed.get(name)
         if read is None:
-            names = ", ".join(sorted({*allowed, "endpoint_url"}))
-            errors.append(FieldError(name, f"{name} is not a field; allowed are: {names}"))
+            errors.append(unknown_field(name, {*allowed, "endpoint_url"}))
             continue
         try:
             values[name] = read(value)

@@ -5,18 +5,21 @@ from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
+import structlog
 from msgspec import UNSET
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import audit
 from app.audit.models import Action, Actor, Target
-from app.crypto import Keyring
+from app.crypto import Keyring, UndecryptableError
 from app.database import new_id, utcnow
 from app.destinations.models import Destination, Lane, SigningSecret, secret_context
 from app.destinations.rules import Draft
 from app.errors import FieldError, Invalid, NotFound
 from app.sending.signing import Secret
+
+log = structlog.get_logger(__name__)
 
 MAX_LIVE_SECRETS: Final = 5
 DEFAULT_OVERLAP_S: Final = 86_400
@@ -46,7 +49,7 @@ async def register(
     await session.flush()
     secret = draft.signing_secret or Secret.generate()
     _add_secret(session, destination, secret, keyring, actor)
-    shown = _visible(destination, draft.headers or {}) | {"secret": secret.fingerprint}
+    shown = _visible(destination, sorted(draft.headers or {})) | {"secret": secret.fingerprint}
     await _audit(session, destination, actor, Action.DESTINATION_CREATED, shown)
     return destination, secret
 
@@ -79,7 +82,7 @@ async def change(
 ) -> Destination:
     """Apply the given fields; the trail keeps old and new value of each that really changed."""
     destination = await get(session, tenant_id, destination_id, for_change=True)
-    before = _visible(destination, open_headers(destination, keyring))
+    before = _visible(destination, header_names(destination, keyring))
     given = {
         name: value
         for name, value in msgspec.structs.asdict(draft).items()
@@ -89,7 +92,7 @@ async def change(
         setattr(destination, name, value)
     if draft.headers is not UNSET:
         destination.sealed_headers = _seal_headers(destination, draft.headers, keyring)
-    after = _visible(destination, open_headers(destination, keyring))
+    after = _visible(destination, header_names(destination, keyring))
     changes = {
         name: {"from": before[name], "to": after[name]}
         for name in before
@@ -108,7 +111,7 @@ async def disable(
     destination = await get(session, tenant_id, destination_id, for_change=True)
     if destination.disabled_at is None:
         destination.disabled_at = destination.updated_at = utcnow()
-        destination.disabled_reason = reason
+        destination.disabled_reason = reason[:200]
         changes = {"reason": reason}
         await _audit(session, destination, actor, Action.DESTINATION_DISABLED, changes)
     return destination
@@ -187,27 +190,16 @@ async def clear_lane(session: AsyncSession, tenant_id: str, destination_id: str)
         lane.consecutive_failures, lane.failing_since, lane.open_until = 0, None, None
 
 
-async def rekey(session: AsyncSession, keyring: Keyring) -> int:
-    """Seal anew what is not under the newest key; return how many values that were."""
-    changed = 0
-    for secret in (await session.execute(select(SigningSecret))).scalars():
-        if not keyring.is_current(secret.sealed):
-            context = secret_context(secret.tenant_id, secret.destination_id)
-            secret.sealed = keyring.seal(keyring.open(secret.sealed, context), context)
-            changed += 1
-    for destination in (await session.execute(select(Destination))).scalars():
-        sealed, context = destination.sealed_headers, destination.headers_context
-        if sealed and not keyring.is_current(sealed):
-            destination.sealed_headers = keyring.seal(keyring.open(sealed, context), context)
-            changed += 1
-    return changed
-
-
-def open_headers(destination: Destination, keyring: Keyring) -> dict[str, str]:
+def header_names(destination: Destination, keyring: Keyring) -> list[str]:
+    """Return the names of its custom headers; none that can be told when no key opens them."""
     if not destination.sealed_headers:
-        return {}
-    plain = keyring.open(destination.sealed_headers, destination.headers_context)
-    return msgspec.json.decode(plain, type=dict[str, str])
+        return []
+    try:
+        plain = keyring.open(destination.sealed_headers, destination.headers_context)
+    except UndecryptableError:
+        log.warning("headers.undecryptable", destination_id=destination.id)
+        return []
+    return sorted(msgspec.json.decode(plain, type=dict[str, str]))
 
 
 def _seal_headers(
@@ -234,14 +226,14 @@ def _add_secret(
     )
 
 
-def _visible(destination: Destination, headers: Mapping[str, str]) -> dict[str, Any]:
+def _visible(destination: Destination, headers: list[str]) -> dict[str, Any]:
     """Return what the trail may say of a destination: header names, never their values."""
     return {
         "name": destination.name,
         "description": destination.description,
         "endpoint_url": destination.endpoint_url,
         "event_types": list(destination.event_types),
-        "headers": sorted(headers),
+        "headers": headers,
         "rate_limit_per_second": destination.rate_limit_per_second,
         "ordered": destination.ordered,
     }

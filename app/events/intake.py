@@ -1,5 +1,6 @@
 """Read what a publisher sends: checked, and serialised once into the bytes that are signed."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -8,17 +9,24 @@ from typing import Any, Final
 import msgspec
 
 from app.database import new_id
-from app.errors import FieldError, Invalid, TooLarge
+from app.errors import FieldError, Invalid, TooLarge, unknown_field
+from app.identity.models import SLUG
 
 MAX_DATA_BYTES: Final = 1_048_576
 MAX_BATCH: Final = 1_000
 MAX_BATCH_BYTES: Final = 32 * 1_048_576
 MAX_KEY: Final = 255
+#: Levels of nesting: what any receiver's parser takes, and our own at any depth of the stack.
+MAX_DEPTH: Final = 100
 #: What a request may add around its data: names, braces, the other fields.
 ENVELOPE_BYTES: Final = 16_384
 
 _TYPE: Final = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
 _TYPE_MAX: Final = 128
+_NOT_JSON: Final = (
+    "The body is not valid JSON in UTF-8, is nested too deeply, or holds a number out of range."
+)
+_FAULTS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class EventIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -49,66 +57,112 @@ _one = msgspec.json.Decoder(EventIn)
 _many = msgspec.json.Decoder(BatchIn)
 
 
-def parse_event(raw: bytes) -> EventIn:
-    """Decode one event; Invalid names every wrong field."""
+def parse_event(raw: bytes, own_tenant: str | None) -> EventIn:
+    """Decode one event; Invalid names every wrong field. `own_tenant` is as in `compose`."""
     try:
         raw.decode()  # msgspec passes `data` over unread: bytes that are not UTF-8 stop here
         return _one.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise _explained(raw, fault, EventIn) from None
+    except _FAULTS:
+        raise _explained(raw, own_tenant, batch=False) from None
 
 
-def parse_batch(raw: bytes) -> list[EventIn]:
+def parse_batch(raw: bytes, own_tenant: str | None) -> list[EventIn]:
     try:
         raw.decode()
         events = _many.decode(raw).events
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise _explained(raw, fault, BatchIn) from None
+    except _FAULTS:
+        raise _explained(raw, own_tenant, batch=True) from None
     if not 1 <= len(events) <= MAX_BATCH:
         rule = f"events must hold 1 to {MAX_BATCH} events, not {len(events)}"
         raise Invalid.fields([FieldError("events", rule)])
     return events
 
 
-def _explained(raw: bytes, fault: Exception, wanted: type[EventIn] | type[BatchIn]) -> Invalid:
+def _explained(raw: bytes, own_tenant: str | None, *, batch: bool) -> Invalid:
     """Look again, field by field: the quick decoder stops at the first fault."""
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Invalid("The body is not valid JSON in UTF-8, or is nested too deeply.")
-    if wanted is BatchIn:
-        items = value.get("events") if isinstance(value, dict) else None
-        if not isinstance(items, list):
-            return Invalid.fields([FieldError("events", "events must be a list of events")])
-        errors = [
-            error for n, item in enumerate(items) for error in _shape_faults(item, f"events[{n}].")
-        ]
-        errors += [_unknown(name, {"events"}, "") for name in value if name != "events"]
-    else:
-        errors = list(_shape_faults(value, ""))
-    return Invalid.fields(errors) if errors else Invalid(str(fault))
+    except _FAULTS:
+        return Invalid(_NOT_JSON)
+    errors = list((_batch_faults if batch else _event_faults)(value, own_tenant))
+    return Invalid.fields(errors) if errors else Invalid(_NOT_JSON)
 
 
-def _shape_faults(item: Any, at: str) -> Iterator[FieldError]:
+def _batch_faults(value: Any, own_tenant: str | None) -> Iterator[FieldError]:
+    events = value.get("events") if isinstance(value, dict) else None
+    if not isinstance(events, list):
+        yield FieldError("events", "events must be a list of events")
+        return
+    for number, item in enumerate(events):
+        yield from _event_faults(item, own_tenant, f"events[{number}].")
+    yield from (unknown_field(name, ("events",)) for name in value if name != "events")
+
+
+def _event_faults(item: Any, own_tenant: str | None, at: str = "") -> Iterator[FieldError]:
     if not isinstance(item, Mapping):
         yield FieldError(at.rstrip(".") or "body", "an event must be a JSON object")
         return
-    for name in ("type", "data"):
-        if name not in item:
-            yield FieldError(at + name, f"{name} is required")
-    for name, value in item.items():
-        if name not in EventIn.__struct_fields__:
-            yield _unknown(name, set(EventIn.__struct_fields__), at)
-        elif (
-            name != "data" and not isinstance(value, str) and (name == "type" or value is not None)
-        ):
-            yield FieldError(at + name, f"{name} must be text")
+    allowed = EventIn.__struct_fields__
+    for name, fault in (
+        ("type", _type_fault(item)),
+        ("data", _data_fault(item)),
+        ("id", _id_fault(item.get("id"))),
+        ("tenant", _tenant_fault(item.get("tenant"), own_tenant)),
+    ):
+        if fault:
+            yield FieldError(at + name, fault)
+    yield from (unknown_field(name, allowed, at) for name in item if name not in allowed)
 
 
-def _unknown(name: str, allowed: set[str], at: str) -> FieldError:
-    return FieldError(
-        at + name, f"{name} is not a field; allowed are: {', '.join(sorted(allowed))}"
-    )
+def _type_fault(item: Mapping[str, Any]) -> str | None:
+    if "type" not in item:
+        return "type is required"
+    value = item["type"]
+    if isinstance(value, str) and len(value) <= _TYPE_MAX and _TYPE.fullmatch(value):
+        return None
+    return f"type must be dotted words such as alert.created, at most {_TYPE_MAX} characters"
+
+
+def _data_fault(item: Mapping[str, Any]) -> str | None:
+    if "data" not in item:
+        return "data is required"
+    if item["data"] is _OUT_OF_RANGE:
+        return "data must not hold numbers beyond the range of a 64-bit float"
+    if not isinstance(item["data"], dict):
+        return "data must be a JSON object"
+    return f"data must be nested at most {MAX_DEPTH} deep" if _is_too_deep(item["data"]) else None
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _id_fault(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and 1 <= len(value) <= MAX_KEY and value.isprintable():
+        return None
+    return f"id must be 1 to {MAX_KEY} printable characters"
+
+
+def _tenant_fault(value: Any, own_tenant: str | None) -> str | None:
+    if own_tenant is not None:
+        return None if value in (None, own_tenant) else "tenant must be your own, or left out"
+    if value is None:
+        return "tenant is required"
+    if not isinstance(value, str) or not SLUG.fullmatch(value):
+        return "tenant must be a tenant's id, such as acme"
+    return None
 
 
 def compose(
@@ -123,39 +177,36 @@ def compose(
     stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
     for number, event in enumerate(events):
         at = f"events[{number}]." if batch else ""
-        faults = list(_faults(event, own_tenant, at))
-        if faults:
-            errors += faults
-            continue
         data = bytes(event.data).strip()
         if len(data) > MAX_DATA_BYTES:
             raise TooLarge(f"{at}data has {len(data)} bytes; the limit is {MAX_DATA_BYTES} bytes")
-        tenant = own_tenant or event.tenant or ""
-        event_id = new_id("evt")
-        head = (
-            f'{{"id":"{event_id}","type":"{event.type}","timestamp":"{stamp}","tenant":"{tenant}"'
-        )
-        body = b"".join((head.encode(), b',"data":', data, b"}"))
-        made.append(NewEvent(tenant, event_id, event.type, body, event.id, now))
+        faults = list(_event_faults(_read(event, data), own_tenant, at))
+        if faults:
+            errors += faults
+            continue
+        made.append(_serialised(event, data, own_tenant or event.tenant or "", stamp, now))
     if errors:
         raise Invalid.fields(errors)
     return made
 
 
-def _faults(event: EventIn, own_tenant: str | None, at: str) -> Iterator[FieldError]:
-    if len(event.type) > _TYPE_MAX or not _TYPE.fullmatch(event.type):
-        rule = f"type must be dotted words such as alert.created, at most {_TYPE_MAX} characters"
-        yield FieldError(f"{at}type", rule)
-    if not bytes(event.data).lstrip().startswith(b"{"):
-        yield FieldError(f"{at}data", "data must be a JSON object")
-    if event.id is not None and not (1 <= len(event.id) <= MAX_KEY and event.id.isprintable()):
-        rule = f"id must be 1 to {MAX_KEY} printable characters"
-        yield FieldError(f"{at}id", rule)
-    if own_tenant is None:
-        if not event.tenant:
-            yield FieldError(f"{at}tenant", "tenant is required")
-    elif event.tenant not in (None, own_tenant):
-        yield FieldError(f"{at}tenant", "tenant must be your own, or left out")
+#: Stands for `data` that is valid JSON but holds what no parser can.
+_OUT_OF_RANGE: Final = object()
+
+
+def _read(event: EventIn, data: bytes) -> dict[str, Any]:
+    read: Any = _OUT_OF_RANGE
+    with contextlib.suppress(msgspec.DecodeError):
+        read = msgspec.json.decode(data)
+    return {"type": event.type, "data": read, "id": event.id, "tenant": event.tenant}
+
+
+def _serialised(event: EventIn, data: bytes, tenant: str, stamp: str, now: datetime) -> NewEvent:
+    event_id = new_id("evt")
+    # Nothing here needs escaping: type and tenant were held against their patterns.
+    head = f'{{"id":"{event_id}","type":"{event.type}","timestamp":"{stamp}","tenant":"{tenant}"'
+    body = b"".join((head.encode(), b',"data":', data, b"}"))
+    return NewEvent(tenant, event_id, event.type, body, event.id, now)
 
 
 def data_of(body: bytes) -> Any:

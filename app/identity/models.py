@@ -1,5 +1,6 @@
 """Tenants, their members, API tokens and portal sessions."""
 
+import re
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
@@ -11,6 +12,8 @@ from app.identity.permissions import Role
 
 #: The reserved tenant id of tokens that stand outside all tenants (role `platform`).
 PLATFORM = "platform"
+#: What a tenant's id looks like: it stands in JSON, file names and URLs as it is.
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
 class Tenant(Base):

@@ -13,10 +13,11 @@ from app.audit.models import Action, Actor, Target
 from app.crypto import mint_token, token_hash
 from app.database import new_id, utcnow
 from app.errors import Conflict, FieldError, Invalid, NotFound, Unauthenticated
-from app.identity.models import PLATFORM, ApiToken, Member, PortalSession, Tenant
+from app.identity.models import PLATFORM, SLUG, ApiToken, Member, PortalSession, Tenant
 from app.identity.passwords import hash_password, password_matches
 from app.identity.permissions import TENANT_ROLES, Principal, Role
 
+NAME_MAX: Final = 100
 TOKEN_PREFIX: Final = "op_"
 SESSION_LIFETIME: Final = timedelta(hours=12)
 SESSION_IDLE: Final = timedelta(hours=2)
@@ -27,12 +28,12 @@ TOUCH_EVERY: Final = timedelta(minutes=1)
 async def create_tenant(
     session: AsyncSession, *, tenant_id: str, name: str, actor: Actor
 ) -> Tenant:
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", tenant_id):
+    if not SLUG.fullmatch(tenant_id):
         rule = "id must be lower-case letters, digits and inner hyphens, 1 to 63 characters"
         raise Invalid.fields([FieldError("id", rule)])
     if tenant_id == PLATFORM or await tenant_exists(session, tenant_id):
         raise Conflict(f"A tenant {tenant_id!r} exists already.")
-    tenant = Tenant(id=tenant_id, name=name.strip() or tenant_id)
+    tenant = Tenant(id=tenant_id, name=_named(name) or tenant_id)
     session.add(tenant)
     await session.flush()
     target = Target("tenant", tenant.id, tenant.name)
@@ -62,7 +63,7 @@ async def create_member(
         tenant_id=tenant_id,
         id=new_id("usr"),
         email=email,
-        name=name.strip() or email,
+        name=_named(name) or email,
         role=role,
         password_hash=await asyncio.to_thread(hash_password, password),
     )
@@ -96,7 +97,7 @@ async def create_token(
     token = ApiToken(
         tenant_id=tenant_id,
         id=new_id("tok"),
-        name=name.strip(),
+        name=_named(name),
         role=role,
         token_hash=token_hash(text),
         hint=f"{text[:6]}…{text[-4:]}",
@@ -143,7 +144,11 @@ async def verify_token(
         raise Unauthenticated("The token is unknown, expired or revoked.")
     token, tenant_name = found
     actor = Actor(
-        kind="token", id=token.id, label=token.name, address=address, user_agent=user_agent
+        kind="token",
+        id=token.id,
+        label=token.name,
+        address=address,
+        user_agent=user_agent[:300],
     )
     principal = Principal(
         tenant_id=token.tenant_id,
@@ -272,6 +277,13 @@ async def is_empty(session: AsyncSession) -> bool:
 async def _require_tenant(session: AsyncSession, tenant_id: str) -> None:
     if not await tenant_exists(session, tenant_id):
         raise Invalid.fields([FieldError("tenant", f"tenant {tenant_id!r} does not exist")])
+
+
+def _named(name: str) -> str:
+    name = name.strip()
+    if len(name) > NAME_MAX or not name.isprintable():
+        raise Invalid.fields([FieldError("name", f"name must be at most {NAME_MAX} characters")])
+    return name
 
 
 def _check_tenant_role(role: Role) -> None:

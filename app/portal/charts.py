@@ -70,7 +70,7 @@ def _parts(bar: Bar, peak: int) -> list[Part]:
 
 
 def spark(bars: Sequence[Bar], *words: str) -> str:
-    """Return the points of a line over the bars' counts of these words; flat when there are none."""
+    """Return the points of a line over the bars' counts of these words."""
     counts = [sum(getattr(bar, word) for word in words) for bar in bars]
     per_point = max(1, len(counts) // SPARK_POINTS)
     values = [sum(counts[n : n + per_point]) for n in range(0, len(counts), per_point)]

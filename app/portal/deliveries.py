@@ -16,7 +16,7 @@ from app.errors import NotFound
 from app.identity.permissions import Permission, Principal, Role
 from app.portal.cookies import Http
 from app.portal.fields import form_of, known_id, query_choice, query_id, query_text
-from app.portal.formats import pretty
+from app.portal.formats import pretty, words
 from app.portal.guards import needs
 from app.portal.rendering import link, page, redirect
 from app.portal.session import local_path
@@ -112,7 +112,7 @@ async def show(
         list_link=link("/deliveries", **filters, below=below),
         filters=filters,
         states=list(State),
-        outcomes=list(OutcomeKind),
+        outcomes=[(kind, words(kind)) for kind in OutcomeKind],
         types=types,
         places=[(place.id, place.name) for place, _ in places],
         story=story,

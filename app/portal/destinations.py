@@ -138,5 +138,5 @@ async def _place(
         lane=lane,
         row=row,
         credentials=credentials,
-        header_names=sorted(service.open_headers(destination, services.keyring)),
+        header_names=service.header_names(destination, services.keyring),
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from markupsafe import Markup, escape
 
 from app.database import utcnow
 
@@ -66,6 +67,11 @@ def relative(moment: datetime) -> str:
     return f"in {span(seconds)}" if seconds > 0 else f"{span(seconds)} ago"
 
 
+def due(moment: datetime) -> str:
+    """As `relative`; what should have happened already is due now."""
+    return "now" if moment <= utcnow() else relative(moment)
+
+
 def age(moment: datetime) -> str:
     return span((utcnow() - moment).total_seconds())
 
@@ -76,6 +82,10 @@ def iso(moment: datetime) -> str:
 
 def clock(moment: datetime) -> str:
     return moment.strftime("%H:%M:%S")
+
+
+def minute(moment: datetime) -> str:
+    return moment.strftime("%H:%M")
 
 
 def day(moment: datetime) -> str:
@@ -89,6 +99,16 @@ def exact(moment: datetime) -> str:
 def words(value: str) -> str:
     """`http_error` reads `http error`."""
     return value.replace("_", " ")
+
+
+def spaced(window: str) -> str:
+    """`24h` reads `24 h`."""
+    return f"{window[:-1]} {window[-1]}"
+
+
+def dotted(name: str) -> Markup:
+    """Let a narrow column break `incident.opened` after its dot."""
+    return escape(name).replace(".", Markup(".<wbr>"))
 
 
 def short_id(value: str) -> str:
@@ -112,14 +132,18 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "age": age,
     "clock": clock,
     "day": day,
+    "dotted": dotted,
+    "due": due,
     "exact": exact,
     "iso": iso,
     "millis": millis,
+    "minute": minute,
     "number": number,
     "percent": percent,
     "relative": relative,
     "short_id": short_id,
     "size": size,
+    "spaced": spaced,
     "span": span,
     "words": words,
 }

@@ -38,8 +38,9 @@ async def guard(connection: Connection, route: BaseRouteHandler) -> None:
     is_public = route.opt.get("public", False)
     if principal is None and not is_public:
         raise Unauthenticated
-    if connection.scope["method"] not in _SAFE:
-        await _refuse_forgery(connection)
+    request: Http = connection  # type: ignore[assignment]  # guards of HTTP routes get the request
+    if request.method not in _SAFE:
+        await _refuse_forgery(request)
     if is_public:
         return
     permission = route.opt.get(PERMISSION)
@@ -75,16 +76,15 @@ def csrf_token(connection: Connection) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-async def _refuse_forgery(connection: Connection) -> None:
-    expected = csrf_token(connection)
-    request: Http = connection  # type: ignore[assignment]  # guards of HTTP routes get the request
+async def _refuse_forgery(request: Http) -> None:
+    expected = csrf_token(request)
     given = (await request.form()).get(CSRF_FIELD)
     genuine = (
         bool(expected)
         and isinstance(given, str)
         and hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode())
     )
-    if _is_foreign(connection) or not genuine:
+    if _is_foreign(request) or not genuine:
         raise Forbidden("This form is out of date. Go back, reload the page and send it again.")
 
 

@@ -7,7 +7,6 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from app.database import Database
-from app.deliveries.engine import lane_news
 from app.deliveries.models import State
 from app.deliveries.store import (
     BREAKER_THRESHOLD,
@@ -16,7 +15,7 @@ from app.deliveries.store import (
     LaneNews,
     Lease,
     Settled,
-    store_for,
+    lane_news,
 )
 from tests.world import World
 
@@ -201,20 +200,23 @@ async def test_a_retry_is_not_claimed_before_its_time(world: World) -> None:
 async def test_the_breaker_opens_after_failures_in_a_row_and_closes_with_a_success(
     world: World,
 ) -> None:
-    lane = await make_due(world, 5)
-    store = store_for(world.database.dialect)
+    lane = await make_due(world, BREAKER_THRESHOLD + 5)
+    leases = (await claim(world)).leases
 
-    async def tell(healed: bool, failures: int) -> str:
-        async with world.database.begin() as c:
-            await store.update_lanes(c, [LaneNews("acme", lane, healed, failures)])
+    async def status() -> str:
         answer = await world.as_("acme_admin").get(f"/integrations/destinations/{lane}")
         return str(answer.json()["status"])
 
-    assert "active" == await tell(False, BREAKER_THRESHOLD - 1)
-    assert "degraded" == await tell(False, 1)
+    failed = [settled(lease, State.FAILED, "timeout") for lease in leases[:BREAKER_THRESHOLD]]
+    await record(world, *failed[:-1])
+    assert "active" == await status()
+    await record(world, failed[-1])
+    assert "degraded" == await status()
+    await world.publish(event_type=f"only.d{lane[-6:]}")
     assert [] == (await claim(world)).leases
-    assert "active" == await tell(True, 0)
-    assert 5 == len((await claim(world)).leases)
+    await record(world, settled(leases[-1]))
+    assert "active" == await status()
+    assert 1 == len((await claim(world)).leases)
 
 
 async def test_after_its_pause_a_failing_destination_gets_one_probe(world: World) -> None:

@@ -1,0 +1,45 @@
+"""Clocks that step by an hour, and workers whose clocks differ: nothing waits for the wrong time."""
+
+import asyncio
+import time
+
+from tests.chaos.scene import SLACK_S, Scene, assert_recovered
+from tests.chaos.site import LEASE_S
+
+HOUR_S = 3600.0
+
+
+async def test_workers_whose_clocks_differ_by_two_hours_share_the_work(scene: Scene) -> None:
+    """On PostgreSQL, which may have workers on many machines: only its own clock counts."""
+    ahead, behind = scene.site.workers
+    if scene.site.server is not None:
+        ahead.set_clock(HOUR_S)
+        behind.set_clock(-HOUR_S)
+    async with scene.load() as load:
+        await load.reached(20)
+        ahead.kill()
+        await scene.note_in_flight()
+        recovery_s = await scene.record.settled(await scene.record.open())
+        await load.reached(20)
+
+    await scene.reckon(load, "clocks two hours apart", recovery_s)
+    assert_recovered(recovery_s)
+
+
+async def test_a_clock_that_steps_by_an_hour_delays_nothing_that_was_never_tried(
+    scene: Scene,
+) -> None:
+    slowest_s = 0.0
+    async with scene.load() as load:
+        for step_s in (HOUR_S, 0.0, -HOUR_S, 0.0):
+            await load.reached(10)
+            # A step forward ends every lease at once: what is in flight may go out again.
+            async with scene.site.frozen():
+                await scene.note_in_flight()
+                for process in scene.site.all:
+                    process.set_clock(step_s)
+            owed = await scene.record.open()
+            slowest_s = max(slowest_s, await scene.record.settled(owed))
+
+    await scene.reckon(load, "clock steps by an hour", slowest_s)
+    assert slowest_s <= LEASE_S + SLACK_S

@@ -1,0 +1,108 @@
+"""The live hub: a change in one process is heard in another within a second, by its tenant only."""
+
+import asyncio
+import contextlib
+
+from app.database import Database
+from app.live import LiveHub
+from app.wakeup import Bell, Coalesced
+from tests.world import World
+
+
+async def _next_tick(hub: LiveHub, tenant_id: str, *, within_s: float) -> bool:
+    stream = hub.watch(tenant_id)
+    try:
+        async with asyncio.timeout(within_s):
+            return await anext(stream)
+    except TimeoutError:
+        return False
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+async def test_a_change_told_by_another_process_reaches_the_watchers_of_its_tenant(
+    world: World,
+) -> None:
+    hub = world.services.hub
+    worker = Database(world.url)
+    async with Bell(worker, queue=None) as bell:
+        await _next_tick(hub, "acme", within_s=0.6)  # the listener's own first tick
+        ours = asyncio.create_task(_next_tick(hub, "acme", within_s=2))
+        theirs = asyncio.create_task(_next_tick(hub, "globex", within_s=1))
+        await asyncio.sleep(0.3)
+
+        began = asyncio.get_running_loop().time()
+        bell.changed({"acme"})
+
+        assert await ours
+        assert asyncio.get_running_loop().time() - began < 1.0
+        assert not await theirs
+    await worker.close()
+
+
+async def test_publishing_ticks_the_tenants_watchers(world: World) -> None:
+    hub = world.services.hub
+    await _next_tick(hub, "acme", within_s=0.6)
+    watching = asyncio.create_task(_next_tick(hub, "acme", within_s=2))
+    await asyncio.sleep(0.05)
+
+    await world.publish()
+
+    assert await watching
+
+
+async def test_closing_the_hub_ends_every_stream(world: World) -> None:
+    hub = LiveHub(world.database)
+    await hub.open()
+
+    async def watch() -> int:
+        return len([tick async for tick in hub.watch("acme")])
+
+    watching = asyncio.create_task(watch())
+    await asyncio.sleep(0.05)
+    assert 1 == hub.watchers
+
+    await hub.close()
+    await hub.close()
+
+    async with asyncio.timeout(1):
+        await watching
+    assert 0 == hub.watchers
+
+
+async def test_calls_that_come_together_are_coalesced_and_none_is_forgotten() -> None:
+    calls: list[int] = []
+
+    async def action() -> None:
+        calls.append(1)
+        await asyncio.sleep(0.02)
+
+    coalesced = Coalesced(action, gap_s=0.01)
+    for _ in range(100):
+        coalesced.call()
+    await asyncio.sleep(0.01)
+    coalesced.call()  # comes while the first runs: one more must follow
+    await asyncio.sleep(0.15)
+    await coalesced.close()
+
+    assert 2 == len(calls)
+
+
+async def test_a_hint_that_fails_is_dropped_and_the_next_one_goes_through() -> None:
+    calls: list[int] = []
+
+    async def action() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError
+
+    coalesced = Coalesced(action, gap_s=0.0)
+    coalesced.call()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await asyncio.Event().wait()
+    coalesced.call()
+    await asyncio.sleep(1.2)
+    await coalesced.close()
+
+    assert 2 == len(calls)
