@@ -9,11 +9,9 @@ from litestar import Litestar
 from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme, Tag
 
-from app import __version__
 from app.api import HANDLERS, Limits, add_headers, api_router, system_router
+from app.api.docs import openapi_config
 from app.database import Database
 from app.deliveries.store import store_for
 from app.live import LiveHub
@@ -25,15 +23,6 @@ from app.settings import Settings
 from app.wakeup import Bell, open_queue
 
 log = structlog.get_logger(__name__)
-
-ABOUT = """\
-Publish platform events and manage the destinations they are delivered to.
-
-**Authorize** takes a bearer token. Lists come a page at a time: `?limit=` and `?cursor=`. Errors
-are `application/problem+json` (RFC 9457) and name every wrong field at once.
-
-Deliveries are signed as [Standard Webhooks](https://www.standardwebhooks.com) describe.
-"""
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -56,7 +45,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         dependencies={"services": Provide(services, sync_to_thread=False)},
         exception_handlers=HANDLERS,
         before_send=[add_headers],
-        openapi_config=_openapi(),
+        openapi_config=openapi_config(),
         template_config=template_config(),
         csrf_config=csrf_config(settings),
         compression_config=CompressionConfig("gzip", exclude=["^/live$"]),
@@ -88,24 +77,3 @@ async def services_for(settings: Settings) -> AsyncIterator[Services]:
             bell=bell,
             hub=hub,
         )
-
-
-def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
-        title="OneProtect Webhooks",
-        version=__version__,
-        description=ABOUT,
-        path="/api/schema",
-        render_plugins=[],
-        components=Components(
-            security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}
-        ),
-        tags=[
-            Tag("Destinations", description="Where events are sent."),
-            Tag("Deliveries", description="What is owed, attempted and done; health."),
-            Tag("Events", description="What the platform tells."),
-            Tag("Audit", description="Who changed what, when, from where."),
-            Tag("Identity", description="Tokens, and who you are."),
-            Tag("System", description="For load balancers and monitoring."),
-        ],
-    )

@@ -1,14 +1,9 @@
-"""Routes outside tenants: liveness, readiness, metrics and the documentation's files."""
-
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Final
+"""Routes outside tenants: liveness, readiness, metrics."""
 
 import msgspec
-from litestar import MediaType, Request, Response, Router, get
+from litestar import MediaType, Response, Router, get
 from litestar.di import NamedDependency
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.static_files import create_static_files_router
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 
@@ -16,12 +11,6 @@ from app import __version__
 from app.database.migrate import current_revision, newest_revision
 from app.deliveries import heartbeat
 from app.services import Services
-
-FRONTEND: Final = Path(__file__).resolve().parents[2] / "frontend"
-DOCS_CSP: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
-    " connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
 
 
 class Live(msgspec.Struct, frozen=True):
@@ -74,30 +63,5 @@ async def metrics() -> Response[bytes]:
     return Response(generate_latest(), media_type=kind)
 
 
-@get("/api/docs", include_in_schema=False, media_type=MediaType.HTML)
-async def docs() -> Response[bytes]:
-    page = (FRONTEND / "docs.html").read_bytes()
-    return Response(page, headers={"Content-Security-Policy": DOCS_CSP})
-
-
-@get("/api/docs/openapi.json", include_in_schema=False, media_type=MediaType.JSON)
-async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
-    return Response(msgspec.json.encode(request.app.openapi_schema.to_schema()))
-
-
 def system_router() -> Router:
-    swagger = Path(str(files("swagger_ui"))) / "static"
-    return Router(
-        "/",
-        route_handlers=[
-            live,
-            ready,
-            metrics,
-            docs,
-            openapi_json,
-            create_static_files_router(
-                path="/api/docs/swagger", directories=[swagger], include_in_schema=False
-            ),
-        ],
-        opt={"exclude_from_csrf": True},
-    )
+    return Router("/", route_handlers=[live, ready, metrics], opt={"exclude_from_csrf": True})

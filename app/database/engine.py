@@ -50,6 +50,7 @@ class Database:
                 max_overflow=pool_size,
                 pool_pre_ping=ping,
                 pool_timeout=5,
+                hide_parameters=True,
             )
             self._readers = self.engine
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -113,6 +114,7 @@ def _sqlite_engine(url: URL, *, writing: bool, durable: bool) -> AsyncEngine:
         pool_size=1 if writing else 4,
         max_overflow=0,
         pool_timeout=30,
+        hide_parameters=True,  # a failed statement's values are tenants' data: not for a log
     )
     pragmas = (
         f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",

@@ -3,6 +3,7 @@
 Arrays go in binary (`%b`): the text form costs psycopg up to a hundred times more per item.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -144,6 +145,9 @@ SELECT id FROM settled
 class PostgresStore:
     """Many workers on many machines: `now()` is the database's clock, the only one that counts."""
 
+    def __init__(self) -> None:
+        self._swept_at_s = math.inf
+
     async def insert_events(
         self, c: AsyncConnection, events: Sequence[NewEvent], counts: Sequence[int]
     ) -> None:
@@ -265,6 +269,14 @@ class PostgresStore:
         )
 
     async def sweep(self, c: AsyncConnection) -> tuple[int, int]:
+        now_s = (await c.exec_driver_sql("SELECT extract(epoch FROM now())::float8")).scalar_one()
+        if now_s < self._swept_at_s:
+            # The clock was put back, perhaps before we started: what is due at once stays so.
+            await c.exec_driver_sql(
+                "UPDATE delivery SET next_attempt_at = now()"
+                " WHERE state = 'pending' AND next_attempt_at > now()"
+            )
+        self._swept_at_s = now_s
         expired = await c.exec_driver_sql(
             "UPDATE delivery d SET state = CASE attempt_count WHEN 0 THEN 'pending'"
             " ELSE 'retrying' END, next_attempt_at = now(), lease_until = NULL, lease_token = NULL"

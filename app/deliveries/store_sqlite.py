@@ -1,5 +1,6 @@
 """The hot statements on SQLite: sets travel as JSON or executemany, one writer at a time."""
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -129,6 +130,9 @@ def _now_ms() -> int:
 class SqliteStore:
     """One machine, one clock: `now` is this process's, as it is every other's."""
 
+    def __init__(self) -> None:
+        self._swept_at_ms = sys.maxsize
+
     async def insert_events(
         self, c: AsyncConnection, events: Sequence[NewEvent], counts: Sequence[int]
     ) -> None:
@@ -256,6 +260,14 @@ class SqliteStore:
 
     async def sweep(self, c: AsyncConnection) -> tuple[int, int]:
         now = _now_ms()
+        if now < self._swept_at_ms:
+            # The clock was put back, perhaps before we started: what is due at once stays so.
+            await c.exec_driver_sql(
+                "UPDATE delivery SET next_attempt_at = ?"
+                " WHERE state = 'pending' AND next_attempt_at > ?",
+                (now, now),
+            )
+        self._swept_at_ms = now
         expired = await c.exec_driver_sql(
             "UPDATE delivery SET state = iif(attempt_count = 0, 'pending', 'retrying'),"
             " next_attempt_at = ?, lease_until = NULL, lease_token = NULL"

@@ -31,6 +31,8 @@ class DestinationForm(msgspec.Struct, frozen=True, kw_only=True):
         errors: dict[str, str] = {}
         for error in fault.errors:
             errors.setdefault(error.field, error.message)
+        # A secret is shown by the one answer that makes it, so never put back into a form.
+        values = {name: value for name, value in values.items() if name != "signing_secret"}
         return cls(values=values, errors=errors)
 
 

@@ -5,6 +5,7 @@ from app.events.models import Event
 from tests.api.rows import count
 from tests.world import World
 
+DEEPEST = b'{"x":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH
 REFUSED = {
     "empty": b"",
     "cut": b'{"type":"a","data":{"x":',
@@ -25,12 +26,10 @@ REFUSED = {
     "a trailing comma": b'{"type":"a","data":{"x":1,}}',
     "a comment": b'{"type":"a","data":{}/* x */}',
     "a leading zero": b'{"type":"a","data":{"x":01}}',
-    "nested too deeply": b'{"type":"a","data":' + b'{"x":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH + b"}",
+    "nested too deeply": b'{"type":"a","data":' + b'{"x":' + DEEPEST + b"}}",
     "lists nested too deeply": b'{"type":"a","data":{"x":' + b"[" * 5000 + b"]" * 5000 + b"}}",
     "nested without an end": b'{"type":"a","data":' + b'{"x":' * 100_000,
 }  # fmt: skip
-#: One level short of the limit would be 99 objects in `data`: this is the deepest that is taken.
-DEEPEST = b'{"x":' * (MAX_DEPTH - 1) + b"1" + b"}" * (MAX_DEPTH - 1)
 TAKEN = {
     "the deepest": DEEPEST,
     "nothing": b"{}",

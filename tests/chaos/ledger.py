@@ -23,7 +23,12 @@ class Load:
     """Publishers that ask again with the same id until they are answered 2xx, as they should."""
 
     def __init__(
-        self, client: httpx.AsyncClient, event_type: str, *, publishers: int = 4, gap_s: float = 0.02
+        self,
+        client: httpx.AsyncClient,
+        event_type: str,
+        *,
+        publishers: int = 4,
+        gap_s: float = 0.02,
     ) -> None:
         self._client = client
         self._type = event_type
@@ -141,8 +146,7 @@ class Record:
     async def leases(self) -> dict[str, str]:
         """Return the token of every delivery that is leased."""
         rows = await self.rows(
-            "SELECT id, lease_token FROM delivery WHERE event_type = :type"
-            " AND state = 'delivering'"
+            "SELECT id, lease_token FROM delivery WHERE event_type = :type AND state = 'delivering'"
         )
         return {row.id: row.lease_token for row in rows}
 
@@ -193,9 +197,7 @@ async def reckon(
             f" {in_flight[event.id]} faults"
         )
     _check_arrivals(arrived, {event.id for event in events})
-    return Reckoning(
-        len(load.accepted), len(times), len(lost), sum(times.values()) - len(times)
-    )
+    return Reckoning(len(load.accepted), len(times), len(lost), sum(times.values()) - len(times))
 
 
 def _check_keys(load: Load, events: list[OnRecord]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.chaos.processes import Process
 from tests.postgres import Server
@@ -20,6 +21,9 @@ LEASE_S = TIMEOUT_S + MARGIN_S
 #: Shorter than an attempt may take, so that a stop gives something back.
 GRACE_S = 0.4
 WORKERS = ("worker-1", "worker-2")
+
+on_sqlite = pytest.mark.parametrize("site", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("site", ["postgresql"], indirect=True)
 
 
 class Site:

@@ -1,20 +1,26 @@
 """Clocks that step by an hour, and workers whose clocks differ: nothing waits for the wrong time."""
 
 import asyncio
-import time
+from datetime import datetime, timedelta
 
+from sqlalchemy import update
+
+from app.database import utcnow
+from app.deliveries.models import Delivery
+from app.deliveries.store import store_for
 from tests.chaos.scene import SLACK_S, Scene, assert_recovered
-from tests.chaos.site import LEASE_S
+from tests.chaos.site import LEASE_S, on_postgresql
+from tests.world import World
 
 HOUR_S = 3600.0
+NOWHERE = "http://127.0.0.1:9/hook"
 
 
+@on_postgresql
 async def test_workers_whose_clocks_differ_by_two_hours_share_the_work(scene: Scene) -> None:
-    """On PostgreSQL, which may have workers on many machines: only its own clock counts."""
     ahead, behind = scene.site.workers
-    if scene.site.server is not None:
-        ahead.set_clock(HOUR_S)
-        behind.set_clock(-HOUR_S)
+    ahead.set_clock(HOUR_S)
+    behind.set_clock(-HOUR_S)
     async with scene.load() as load:
         await load.reached(20)
         ahead.kill()
@@ -38,8 +44,23 @@ async def test_a_clock_that_steps_by_an_hour_delays_nothing_that_was_never_tried
                 await scene.note_in_flight()
                 for process in scene.site.all:
                     process.set_clock(step_s)
+                await asyncio.sleep(0.05)  # a publish that began before the step has ended
             owed = await scene.record.open()
             slowest_s = max(slowest_s, await scene.record.settled(owed))
 
     await scene.reckon(load, "clock steps by an hour", slowest_s)
     assert slowest_s <= LEASE_S + SLACK_S
+
+
+async def test_what_a_fast_clock_put_off_is_due_once_the_clock_is_right(world: World) -> None:
+    await world.make_destination(NOWHERE)
+    await world.publish()
+    async with world.database.transaction() as session:
+        later = utcnow() + timedelta(hours=1)
+        await session.execute(update(Delivery).values(next_attempt_at=later))
+
+    async with world.database.begin() as c:
+        await store_for(world.database.dialect).sweep(c)
+
+    (row,) = await world.deliveries(state="pending")
+    assert datetime.fromisoformat(row["next_attempt_at"]) <= utcnow()

@@ -48,9 +48,7 @@ async def test_a_killed_workers_deliveries_are_taken_over_when_its_lease_ends(
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["web and a worker", "everything"])
-async def test_web_and_workers_killed_together_lose_nothing(
-    scene: Scene, everything: bool
-) -> None:
+async def test_web_and_workers_killed_together_lose_nothing(scene: Scene, everything: bool) -> None:
     slowest_s = start_s = 0.0
     scene.receiver.behaviour = slow(MIDDLE_S)
     async with scene.load(gap_s=0.05) as load:

@@ -131,7 +131,8 @@ async def test_a_planted_secret_is_found_nowhere(database_url: str, tmp_path: Pa
         )  # fmt: skip
 
         # The two answers that may show a secret: they do, once each, and are not searched.
-        made = await _create(client, receiver.url, first, header)
+        control = Needle("control", secrets.token_hex(16).encode())
+        made = await _create(client, receiver.url, first, header, control.raw.decode())
         rotated = await client.post(
             f"{DESTINATIONS}/{made['id']}/rotate-secret", json={"signing_secret": whsec(second)}
         )
@@ -142,6 +143,7 @@ async def test_a_planted_secret_is_found_nowhere(database_url: str, tmp_path: Pa
 
         ids = await _live_through(site, client, receiver, made["id"], first, header)
         await _be_refused(site, client, first, header, token)
+        await _be_refused_by_forms(site, whsec(first), password, made["id"])
         await _crash(site, client, worker)
         await _rekey(site, client, needles)
         await _look_at_everything(site, client, ids, token, password)
@@ -155,14 +157,17 @@ async def test_a_planted_secret_is_found_nowhere(database_url: str, tmp_path: Pa
     assert len(site.haystack) > 150, "the walk saw too little to prove anything"
     assert [] == site.broken, site.programs[0].output[-3000:]
     assert set() == site.haystack.leaks(needles)
+    seen = {place.partition(" ")[0] for _, place in site.haystack.leaks([control])}
+    assert {"GET", "page"} < seen
+    assert seen & {"file", "table"}, "the search finds what is there"
     assert receiver.requests[0].header("X-Canary") == header, "the receiver did get it"
 
 
 async def _create(
-    client: httpx.AsyncClient, url: str, secret: bytes, header: str
+    client: httpx.AsyncClient, url: str, secret: bytes, header: str, name: str = "Canary"
 ) -> dict[str, Any]:
     fields = {
-        "name": "Canary",
+        "name": name,
         "endpoint_url": url,
         "signing_secret": whsec(secret),
         "headers": {"X-Canary": header, "Authorization": f"Bearer {header}"},
@@ -252,6 +257,27 @@ async def _be_refused(
         answer = await client.get("/api/v1/me", headers={"Authorization": f"Bearer {wrong}"})
         assert answer.status_code == 401
         site.haystack.add("refused token", answer.content)
+
+
+async def _be_refused_by_forms(site: Site, secret: str, password: str, destination_id: str) -> None:
+    """The same mistakes in the portal's forms, which come back filled in."""
+    portal = Portal(str(site.client.base_url))
+    where, page = "/integrations", f"/integrations/{destination_id}"
+    wrong = await portal.sign_in("canary@acme.example", f"{password}!")
+    await portal.sign_in("canary@acme.example", password)
+    fields = {"name": "x", "endpoint_url": "http://10.0.0.1", "signing_secret": secret}
+    answers = [
+        wrong,
+        await portal.post(where, page=where, **fields),
+        await portal.post(where, page=where, **fields | {"signing_secret": f"{secret}!"}),
+        await portal.post(
+            f"{page}/rotate-secret", page=page, signing_secret=f"{secret}!", overlap_seconds="0"
+        ),
+    ]
+    await portal.close()
+    assert [401, 400, 400, 400] == [answer.status_code for answer in answers]
+    for answer in answers:
+        site.haystack.add("refused form", _whole(answer))
 
 
 async def _crash(site: Site, client: httpx.AsyncClient, worker: Program) -> None:

@@ -36,8 +36,11 @@ async def every_get_route(
 class Portal:
     """A browser without a screen: signs in, posts forms, follows every link once."""
 
-    def __init__(self, base_url: str) -> None:
-        self.client = httpx.AsyncClient(base_url=base_url, trust_env=False, timeout=20)
+    def __init__(self, base_url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self.client = httpx.AsyncClient(
+            base_url=base_url, transport=transport, trust_env=False, timeout=20
+        )
+        self._token = ""
 
     async def sign_in(self, email: str, password: str) -> httpx.Response:
         await self.client.get("/login")
@@ -48,7 +51,12 @@ class Portal:
         shown = (await self.client.get(page)).text
         token = _CSRF.search(shown)
         assert token is not None, shown
-        return await self.client.post(path, data={"_csrf": html.unescape(token[1])} | fields)
+        self._token = html.unescape(token[1])
+        return await self.client.post(path, data={"_csrf": self._token} | fields)
+
+    async def send(self, path: str, **fields: str) -> httpx.Response:
+        """Send one more form with the token of the page before."""
+        return await self.client.post(path, data={"_csrf": self._token} | fields)
 
     async def every_page(self, start: str = "/integrations") -> dict[str, httpx.Response]:
         seen: dict[str, httpx.Response] = {}

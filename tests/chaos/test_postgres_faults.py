@@ -1,0 +1,132 @@
+"""PostgreSQL goes away, comes back slowly, drops every connection, or loses its patience."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator
+
+import psycopg
+from psycopg import sql
+
+from tests.behaviours import answer
+from tests.chaos import pace
+from tests.chaos.scene import Idle, Scene
+from tests.chaos.site import on_postgresql
+from tests.postgres import Server
+
+pytestmark = on_postgresql
+ROUNDS = pace.rounds(short=1, per_minute=0.5)
+#: The longest pause between two looks of a process at a database that is away.
+BACKOFF_S = 5.0
+EVERYBODY = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
+
+
+async def test_an_immediate_stop_and_start_lose_nothing(scene: Scene) -> None:
+    async with scene.load() as load:
+        for _ in range(ROUNDS):
+            await load.reached(20)
+            await stop_hard(scene)
+            await asyncio.to_thread(server_of(scene).start)
+            recovery_s = await scene.record.settled(await scene.record.open())
+            await load.reached(20)
+
+    await scene.reckon(load, "PostgreSQL stopped hard", recovery_s)
+    assert recovery_s < BACKOFF_S
+
+
+async def test_a_slow_start_is_waited_for_calmly(scene: Scene) -> None:
+    async with scene.load(publishers=2) as load:
+        await load.reached(20)
+        await stop_hard(scene)
+        idle = Idle(scene.site)
+        await asyncio.sleep(3.0)  # longer than a lease
+        idle.assert_quiet()
+        await asyncio.to_thread(server_of(scene).start)
+        recovery_s = await scene.record.settled(await scene.record.open())
+        await load.reached(20)
+
+    await scene.reckon(load, "PostgreSQL away for 3 s", recovery_s)
+    assert recovery_s < BACKOFF_S
+    assert load.refusals[503] > 0
+
+
+async def test_terminated_connections_lose_nothing_and_duplicate_nothing(scene: Scene) -> None:
+    async with scene.load() as load:
+        for _ in range(3 * ROUNDS):
+            await load.reached(10)
+            await asyncio.to_thread(server_of(scene).execute, EVERYBODY)
+            recovery_s = await scene.record.settled(await scene.record.open())
+        await load.reached(20)
+
+    total = await scene.reckon(load, "connections terminated", recovery_s)
+    assert 0 == total.duplicates
+
+
+async def test_statements_that_time_out_behind_a_lock_are_made_again(scene: Scene) -> None:
+    async with impatient(server_of(scene)), scene.load() as load:
+        await load.reached(20)
+        async with locked(server_of(scene), "delivery", "event"):
+            await asyncio.sleep(1.0)
+        recovery_s = await scene.record.settled(await scene.record.open())
+        await load.reached(20)
+
+    total = await scene.reckon(load, "statement time-outs", recovery_s)
+    assert 0 == total.duplicates
+    assert load.refusals[503] > 0
+
+
+async def test_a_worker_outlives_a_destination_that_cannot_be_disabled_now(scene: Scene) -> None:
+    """410 Gone is recorded; the switch-off that follows it meets a lock and times out."""
+    workers = scene.site.workers
+    scene.receiver.behaviour = answer(410)
+    load = scene.load()
+    async with impatient(server_of(scene)):
+        async with locked(server_of(scene), "destination"):
+            assert await load.ask("gone")
+            await scene.record.settled(await scene.record.open())
+            await asyncio.sleep(0.5)
+        scene.receiver.behaviour = answer(200)
+        assert await load.ask("still there")
+        await scene.record.settled(await scene.record.open())
+
+    assert all(worker.alive for worker in workers)
+    states = {row.state for event in await scene.record.events() for row in event.deliveries}
+    assert {"failed", "delivered"} == states
+
+
+def server_of(scene: Scene) -> Server:
+    assert scene.site.server
+    return scene.site.server
+
+
+async def stop_hard(scene: Scene) -> None:
+    """Stop the server as a crash would, knowing exactly what was in flight."""
+    async with scene.site.frozen():
+        await scene.note_in_flight()
+        await asyncio.to_thread(server_of(scene).stop, signal.SIGQUIT)
+
+
+@contextlib.asynccontextmanager
+async def impatient(server: Server) -> AsyncIterator[None]:
+    """Let every statement time out after a fifth of a second."""
+    server.execute("ALTER DATABASE postgres SET statement_timeout = '200ms'")
+    server.execute(EVERYBODY)
+    try:
+        yield
+    finally:
+        server.execute("ALTER DATABASE postgres RESET statement_timeout")
+        server.execute(EVERYBODY)
+
+
+@contextlib.asynccontextmanager
+async def locked(server: Server, *tables: str) -> AsyncIterator[None]:
+    """Keep everybody else from writing to these tables."""
+    names = sql.SQL(", ").join(sql.Identifier(table) for table in tables)
+    async with await psycopg.AsyncConnection.connect(server.url()) as connection:
+        await connection.execute("SET statement_timeout = 0")
+        await connection.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(names))
+        yield
+        await connection.rollback()

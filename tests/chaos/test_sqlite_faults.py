@@ -1,0 +1,87 @@
+"""SQLite's file is locked by somebody else, or the disk is full."""
+
+import asyncio
+import contextlib
+import resource
+import sqlite3
+from collections.abc import AsyncIterator
+
+from tests.chaos.ledger import Load
+from tests.chaos.scene import Idle, Scene
+from tests.chaos.site import Site, on_sqlite
+
+pytestmark = on_sqlite
+#: A statement waits this long for the lock (app.database), then says so.
+BUSY_S = 5.0
+#: Less than the file has already: the next page that is written beyond it does not fit.
+FULL_BYTES = 65_536
+
+
+async def test_another_writer_delays_everybody_and_nothing_is_half_written(scene: Scene) -> None:
+    async with scene.load(publishers=2) as load:
+        await load.reached(10)
+        async with locked(scene.site):
+            idle = Idle(scene.site)
+            before = len(load.accepted)
+            await asyncio.sleep(BUSY_S + 0.5)
+            idle.assert_quiet()
+            # One answer may have been on its way.
+            assert len(load.accepted) <= before + 2
+        recovery_s = await scene.record.settled(await scene.record.open())
+        await load.reached(10)
+
+    assert load.refusals[503] > 0
+    await scene.reckon(load, "file locked", recovery_s)
+
+
+async def test_a_full_disk_refuses_events_whole_and_takes_them_again_when_there_is_room(
+    scene: Scene,
+) -> None:
+    async with scene.load(publishers=2) as load:
+        await load.reached(10)
+        async with full_disk(scene.site):
+            idle = Idle(scene.site)
+            await refused(load, 10)
+            await asyncio.sleep(0.5)
+            idle.assert_quiet()
+            stored = {event.key for event in await scene.record.events()}
+            assert set(load.accepted) <= stored
+            assert not load.unanswered & stored
+        owed = await scene.record.open()
+        recovery_s = await scene.record.settled(owed)
+        await load.reached(10)
+
+    await scene.reckon(load, "disk full", recovery_s)
+
+
+@contextlib.asynccontextmanager
+async def locked(site: Site) -> AsyncIterator[None]:
+    """Hold SQLite's one write lock, as a backup or a careless shell would."""
+    connection = await asyncio.to_thread(
+        sqlite3.connect, site.database_file, timeout=10, check_same_thread=False
+    )
+    with contextlib.closing(connection):
+        await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")
+        yield
+        connection.rollback()
+
+
+@contextlib.asynccontextmanager
+async def full_disk(site: Site) -> AsyncIterator[None]:
+    """Let no file grow any more in these processes; the kernel refuses as a full disk does."""
+    limits = {p.pid: resource.prlimit(p.pid, resource.RLIMIT_FSIZE) for p in site.all}
+    for pid, (_, hard) in limits.items():
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (FULL_BYTES, hard))
+    try:
+        yield
+    finally:
+        for pid, limit in limits.items():
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+
+
+async def refused(load: Load, count: int) -> None:
+    """Wait until so many more requests were answered 503."""
+    wanted = load.refusals[503] + count
+    async with asyncio.timeout(20):
+        while load.refusals[503] < wanted:
+            await asyncio.sleep(0.01)
