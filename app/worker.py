@@ -11,6 +11,7 @@ import structlog
 from saq.job import CronJob
 from saq.queue.base import Queue
 from saq.worker import Worker
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.audit.models import SYSTEM
 from app.crypto import Keyring
@@ -21,7 +22,6 @@ from app.deliveries.store import Settled
 from app.errors import NotFound
 from app.observability.logs import set_up_logs
 from app.runtime import check_before_start, egress_of, keyring_of
-from app.sending.outcome import OutcomeKind
 from app.sending.transport import Sender
 from app.settings import Settings
 from app.wakeup import DUE_CHANNEL, WAKE_JOB, Bell, listen, open_queue
@@ -128,19 +128,24 @@ class Office:
         await retention.run(self._database, days=self._settings.retention_days)
 
     async def after_record(self, settled: Sequence[Settled]) -> None:
-        """Tell the watchers; switch off a destination that answered 410 Gone."""
+        """Tell the watchers; switch off a destination whose receiver wants no more."""
         self._bell.changed({s.lease.tenant_id for s in settled})
-        gone = {
-            (s.lease.tenant_id, s.lease.destination_id)
+        unwanted = {
+            (s.lease.tenant_id, s.lease.destination_id): s.disable_reason
             for s in settled
-            if s.outcome == OutcomeKind.GONE
+            if s.disable_reason
         }
-        for tenant_id, destination_id in gone:
-            async with self._database.transaction() as session:
-                with contextlib.suppress(NotFound):
+        for (tenant_id, destination_id), reason in unwanted.items():
+            try:
+                async with self._database.transaction() as session:
                     await control.disable_destination(
-                        session, tenant_id, destination_id, reason="410 Gone", actor=SYSTEM
+                        session, tenant_id, destination_id, reason=reason, actor=SYSTEM
                     )
+            except NotFound:
+                pass  # deleted meanwhile
+            except (SQLAlchemyError, OSError) as fault:
+                # Its next answer will say the same; the record that called us must go on.
+                log.warning("disable.failed", fault=type(fault).__name__)
 
     async def _beat_forever(self) -> None:
         started_at = utcnow()

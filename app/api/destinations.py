@@ -227,7 +227,7 @@ class Destinations(Controller):
     ) -> DestinationOut:
         draft = await rules.check_change(await read_object(request), services.egress)
         async with services.change(principal.tenant_id) as session:
-            await service.change(
+            await control.change_destination(
                 session, principal.tenant_id, destination_id, draft,
                 keyring=services.keyring, actor=principal.actor,
             )  # fmt: skip

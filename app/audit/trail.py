@@ -188,7 +188,7 @@ async def verify(session: AsyncSession, tenant_id: str) -> Verdict:
         previous, expected = entry.hash, expected + 1
     if head != (expected - 1, previous):
         fault = f"the chain ends at entry {expected - 1}, its head says {head[0]}"
-        return Verdict(False, expected - 1, previous.hex(), expected, fault)
+        return Verdict(False, expected - 1, previous.hex(), min(expected, head[0] + 1), fault)
     return Verdict(True, expected - 1, previous.hex())
 
 

@@ -1,16 +1,19 @@
 """What a tenant admin can do to deliveries: test, retry, cancel, and stop a destination's."""
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import audit
 from app.audit.models import Action, Actor, Target
+from app.crypto import Keyring
 from app.database import new_id, utcnow
 from app.deliveries.models import WAITING, Delivery, State, Trigger
 from app.deliveries.store import Owed, Store
 from app.destinations import service as destinations
 from app.destinations.models import Destination
+from app.destinations.rules import Draft
 from app.errors import Conflict, NotFound
 from app.events.intake import NewEvent
 
@@ -25,7 +28,10 @@ async def send_test(
     if destination.disabled_at is not None:
         raise Conflict("The destination is disabled; enable it to send a test event.")
     event = _test_event(destination)
-    owed = Owed(tenant_id, new_id("dlv"), destination_id, event.id, event.type, Trigger.TEST)
+    owed = Owed(
+        tenant_id, new_id("dlv"), destination_id, event.id, event.type, Trigger.TEST,
+        destination.ordered,
+    )  # fmt: skip
     c = await session.connection()
     await store.insert_events(c, [event], [1])
     await store.insert_deliveries(c, [owed])
@@ -73,15 +79,46 @@ async def retry(
 async def cancel(
     session: AsyncSession, tenant_id: str, delivery_id: str, *, actor: Actor
 ) -> Delivery:
-    """Give up a waiting delivery; one that is being tried right now has to end first."""
+    """Give up a waiting delivery; one that is being tried right now has to end first.
+
+    A dead letter of an ordered destination is cancelled too: that lets the line go on without it.
+    """
     delivery = await _for_change(session, tenant_id, delivery_id)
-    if delivery.state not in WAITING:
+    holds_line = delivery.ordered and delivery.state == State.FAILED
+    if delivery.state not in WAITING and not holds_line:
         raise Conflict(f"The delivery is {delivery.state}; only a waiting one can be cancelled.")
     destination = await destinations.get(session, tenant_id, delivery.destination_id)
     delivery.state, delivery.next_attempt_at = State.CANCELLED, None
     delivery.settled_at, delivery.reason = utcnow(), f"cancelled by {actor.label}"
     await _audit(session, delivery, destination, actor, Action.DELIVERY_CANCELLED)
     return delivery
+
+
+async def change_destination(
+    session: AsyncSession,
+    tenant_id: str,
+    destination_id: str,
+    draft: Draft,
+    *,
+    keyring: Keyring,
+    actor: Actor,
+) -> Destination:
+    """Change it; what waits for it enters or leaves the line when `ordered` changes."""
+    destination = await destinations.change(
+        session, tenant_id, destination_id, draft, keyring=keyring, actor=actor
+    )
+    if draft.ordered is not UNSET:
+        await session.execute(
+            update(Delivery)
+            .where(
+                Delivery.tenant_id == tenant_id,
+                Delivery.destination_id == destination_id,
+                Delivery.state.in_((*WAITING, State.DELIVERING)),
+                Delivery.ordered != draft.ordered,
+            )
+            .values(ordered=draft.ordered)
+        )
+    return destination
 
 
 async def disable_destination(

@@ -8,6 +8,7 @@ and no connection held while we talk to the outside, and a slow receiver holds u
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
@@ -19,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import __version__
 from app.crypto import Keyring, UndecryptableError
 from app.database import Database
+from app.deliveries import strict
 from app.deliveries.models import State, Trigger
 from app.deliveries.recorder import Backoff, OnSettled, Recorder
 from app.deliveries.retry import plan
@@ -59,7 +61,7 @@ class Road(msgspec.Struct, frozen=True):
     secrets: list[Secret]
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(msgspec.Struct, frozen=True, eq=False):
     """A lease with everything needed to send it; it must start before `latest`."""
 
     lease: Lease
@@ -98,6 +100,7 @@ class Engine:
         self._want_room = False
         self._stopping = False
         self._tasks: dict[asyncio.Task[None], Lease] = {}
+        self._booked: dict[Ready, asyncio.TimerHandle] = {}
         self._after = ("", "")
         self._clock_offset_s = 0.0
 
@@ -158,36 +161,64 @@ class Engine:
         request = ClaimRequest(
             limit=self._slots.free,
             per_lane=self._slots.per_lane,
-            busy=self._slots.busy(),
+            busy=self._busy(),
             token=uuid4().hex,
             lease_s=lease_s,
             after_tenant=self._after[0],
             after=self._after[1],
         )
         latest = time.monotonic() + LEASE_MARGIN_S - START_MARGIN_S
-        async with self._database.hot() as c:
-            claim = await self._store.claim(c, request)
-            if claim.leases:
-                bodies = await self._store.bodies(c, claim.leases)
-                routes = await self._store.routes(c, claim.leases)
-        if not claim.leases:
+        leases, now_s = await self._lease(request)
+        if not leases:
             # The walk reached the end of the lanes: go round once more before resting.
             at_start, self._after = self._after == ("", ""), ("", "")
             return 0 if at_start else await self._claim()
-        if claim.now_s is not None:
-            self._clock_offset_s = claim.now_s - time.time()
-        lanes = {(lease.tenant_id, lease.destination_id) for lease in claim.leases}
+        if now_s is not None:
+            self._clock_offset_s = now_s - time.time()
+        lanes = {(lease.tenant_id, lease.destination_id) for lease in leases}
         # A claim that met fewer lanes than it may has seen them all: the next starts afresh.
         self._after = max(lanes) if len(lanes) >= LANES_PER_CLAIM else ("", "")
+        async with self._database.hot() as c:
+            bodies = await self._store.bodies(c, leases)
+            routes = await self._store.routes(c, leases)
         roads = {key: self._open(route) for key, route in routes.items()}
-        for lease in claim.leases:
-            road, body = roads[lease.destination_id], bodies.get(lease.event_id)
+        for lease in leases:
+            road, body = roads.get(lease.destination_id), bodies.get(lease.event_id)
             if road is not None and body is not None:
-                self._slots.add([Ready(lease, road, body, latest)])
+                self._admit(Ready(lease, road, body, latest + lease.wait_s))
             # Otherwise it is no attempt: it was logged, and the lease runs out.
+        self._start_waiting()
+        return len(leases)
+
+    async def _lease(self, request: ClaimRequest) -> tuple[list[Lease], float | None]:
+        async with self._database.hot() as c:
+            claim = await self._store.claim(c, request)
+            with_rules = await strict.any_due(c)
+        if not with_rules:
+            return claim.leases, claim.now_s
+        async with self._database.begin() as c:  # their lanes stay locked while we choose
+            return claim.leases + await strict.claim_strict(c, request), claim.now_s
+
+    def _admit(self, ready: Ready) -> None:
+        """Take a lease in, at once or at the time that is booked for it."""
+        if not ready.lease.wait_s:
+            self._slots.add([ready])
+            return
+        loop = asyncio.get_running_loop()
+        self._booked[ready] = loop.call_later(ready.lease.wait_s, self._admit_booked, ready)
+
+    def _admit_booked(self, ready: Ready) -> None:
+        del self._booked[ready]
+        self._slots.add([ready])
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
         for ready in self._slots.start():
             self._start(ready)
-        return len(claim.leases)
+
+    def _busy(self) -> Counter[str]:
+        """Count what is in our hands per destination."""
+        return self._slots.busy() + Counter(ready.destination_id for ready in self._booked)
 
     def _open(self, route: Route) -> Road | None:
         """Unseal a route for one batch; None when it cannot be signed for."""
@@ -271,6 +302,8 @@ class Engine:
             response_body=outcome.response_body or None,
             resolved_address=outcome.resolved_address,
             detail=msgspec.json.encode(detail) if any(detail.values()) else None,
+            pause_s=follows.pause_s,
+            disable_reason=follows.disable_reason,
         )
 
     async def _after_record(self, settled: Sequence[Settled]) -> None:
@@ -306,7 +339,11 @@ class Engine:
 
     async def _drain(self) -> None:
         """Let what is in flight end; give back what waits, and what takes too long."""
-        await self._give_back([ready.lease for ready in self._slots.drain()])
+        for booked in self._booked.values():
+            booked.cancel()
+        waiting = [*self._slots.drain(), *self._booked]
+        self._booked.clear()
+        await self._give_back([ready.lease for ready in waiting])
         if not self._tasks:
             return
         grace_s = min(self._settings.delivery_timeout + 1, SHUTDOWN_GRACE_S)

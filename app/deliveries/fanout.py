@@ -26,7 +26,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 Key = tuple[str, str]
-Subscriptions = dict[str, list[tuple[str, list[str]]]]
+Subscriptions = dict[str, list[tuple[str, list[str], bool]]]
 
 
 async def accept(c: AsyncConnection, store: Store, events: Sequence[NewEvent]) -> list[Accepted]:
@@ -111,7 +111,7 @@ async def _subscriptions(c: AsyncConnection, events: Sequence[NewEvent]) -> Subs
     """Return each tenant's live destinations with their patterns; Invalid for an unknown tenant."""
     tenants = {event.tenant_id for event in events}
     query = (
-        select(Tenant.id, Destination.id, Destination.event_types)
+        select(Tenant.id, Destination.id, Destination.event_types, Destination.ordered)
         .outerjoin(
             Destination,
             and_(
@@ -123,19 +123,19 @@ async def _subscriptions(c: AsyncConnection, events: Sequence[NewEvent]) -> Subs
         .where(Tenant.id.in_(tenants))
     )
     found: Subscriptions = defaultdict(list)
-    for tenant_id, destination_id, patterns in await c.execute(query):
+    for tenant_id, destination_id, patterns, ordered in await c.execute(query):
         found[tenant_id]  # a tenant without destinations is known all the same
         if destination_id is not None:
-            found[tenant_id].append((destination_id, patterns))
+            found[tenant_id].append((destination_id, patterns, ordered))
     if unknown := sorted(tenants - found.keys()):
         text = f"tenant {unknown[0]!r} does not exist"
         raise Invalid.fields([FieldError("tenant", text)])
     return found
 
 
-def _owed(event: NewEvent, subscriptions: list[tuple[str, list[str]]]) -> list[Owed]:
+def _owed(event: NewEvent, subscriptions: list[tuple[str, list[str], bool]]) -> list[Owed]:
     return [
-        Owed(event.tenant_id, new_id("dlv"), destination_id, event.id, event.type)
-        for destination_id, patterns in subscriptions
+        Owed(event.tenant_id, new_id("dlv"), destination_id, event.id, event.type, ordered=ordered)
+        for destination_id, patterns, ordered in subscriptions
         if wants(patterns, event.type)
     ]

@@ -50,6 +50,7 @@ class Trigger(StrEnum):
 
 _WAITING = text("state IN ('pending', 'retrying')")
 _DELIVERING = text("state = 'delivering'")
+_LINE = text("ordered AND state IN ('pending', 'retrying', 'delivering', 'failed')")
 _NOTABLE = text("state IN ('retrying', 'failed', 'cancelled')")
 
 
@@ -66,6 +67,8 @@ class Delivery(Base):
         Index("ix_delivery_event", "tenant_id", "event_id"),
         Index("ix_delivery_lease", "lease_until", postgresql_where=_DELIVERING,
               sqlite_where=_DELIVERING),
+        Index("ix_delivery_line", "tenant_id", "destination_id", "id",
+              postgresql_where=_LINE, sqlite_where=_LINE),
         Index("ix_delivery_notable", "tenant_id", "state", "id", postgresql_where=_NOTABLE,
               sqlite_where=_NOTABLE),
     )  # fmt: skip
@@ -77,6 +80,7 @@ class Delivery(Base):
     event_type: Mapped[str] = mapped_column(String(128))
     state: Mapped[State] = mapped_column(String(12))
     trigger: Mapped[Trigger] = mapped_column(String(12))  # of the next attempt
+    ordered: Mapped[bool] = mapped_column(default=False)  # waits for what came before it
     attempt_count: Mapped[int] = mapped_column(Integer, default=0)
     retries_used: Mapped[int] = mapped_column(Integer, default=0)  # steps of the schedule
     next_attempt_at: Mapped[datetime | None] = mapped_column(Instant)

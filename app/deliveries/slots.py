@@ -5,7 +5,7 @@ slots free up. No I/O here: the engine asks, this answers.
 """
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
 #: Leases held, as a multiple of what may be in flight: a claim takes as long as a few batches of
@@ -58,7 +58,7 @@ class Slots(Generic[T]):
         """Whether some destination has all that it may have in our hands."""
         return any(held >= self.per_lane for held in self.busy().values())
 
-    def busy(self) -> Mapping[str, int]:
+    def busy(self) -> Counter[str]:
         """Return what is held per destination."""
         held = Counter(self._sending)
         for destination_id, items in self._waiting.items():

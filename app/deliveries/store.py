@@ -20,6 +20,7 @@ class Owed(msgspec.Struct, frozen=True):
     event_id: str
     event_type: str
     trigger: Trigger = Trigger.SCHEDULED
+    ordered: bool = False
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -34,14 +35,15 @@ class Lease(msgspec.Struct, frozen=True):
     retries_used: int
     trigger: Trigger
     token: str
+    wait_s: float = 0.0  # of a paced destination: when to send within the time booked for it
 
 
-def lease_of(row: Any, token: str) -> Lease:
+def lease_of(row: Any, token: str, wait_s: float = 0.0) -> Lease:
     """Make a lease of a claimed row: the columns in the order of Lease, `trigger` last."""
     tenant_id, delivery_id, destination_id, event_id, event_type, attempts, retries, trigger = row
     return Lease(
         tenant_id, delivery_id, destination_id, event_id, event_type, attempts, retries,
-        Trigger(trigger), token,
+        Trigger(trigger), token, wait_s,
     )  # fmt: skip
 
 
@@ -89,6 +91,8 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True):
     response_body: str | None
     resolved_address: str | None
     detail: bytes | None  # JSON
+    pause_s: float = 0.0  # how long the receiver wants the whole destination left alone
+    disable_reason: str | None = None  # why the receiver wants no more at all
 
 
 class LaneNews(msgspec.Struct, frozen=True):
@@ -98,21 +102,26 @@ class LaneNews(msgspec.Struct, frozen=True):
     destination_id: str
     healed: bool
     failures: int
+    pause_s: float = 0.0
 
 
 def lane_news(batch: Iterable[Settled]) -> list[LaneNews]:
     """Fold a batch into what it says of each destination: failures since the last success."""
     failures: Counter[tuple[str, str]] = Counter()
     healed: set[tuple[str, str]] = set()
+    pauses: dict[tuple[str, str], float] = {}
     for s in batch:
         lane = (s.lease.tenant_id, s.lease.destination_id)
+        pauses[lane] = max(pauses.get(lane, 0.0), s.pause_s)
         if s.state is State.DELIVERED:
             healed.add(lane)
             failures[lane] = 0
         else:
             failures[lane] += 1
     # In one order in every worker, so that two of them never wait for each other in a ring.
-    return [LaneNews(*lane, lane in healed, n) for lane, n in sorted(failures.items())]
+    return [
+        LaneNews(*lane, lane in healed, n, pauses[lane]) for lane, n in sorted(failures.items())
+    ]
 
 
 class Store(Protocol):

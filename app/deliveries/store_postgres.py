@@ -49,8 +49,10 @@ WITH RECURSIVE walk AS (
       FROM walk w
       JOIN destination s ON s.tenant_id = w.tenant_id AND s.id = w.destination_id
        AND s.disabled_at IS NULL AND s.deleted_at IS NULL
+       AND NOT s.ordered AND s.rate_limit_per_second IS NULL  -- theirs is deliveries.strict
       JOIN lane l ON l.tenant_id = w.tenant_id AND l.destination_id = w.destination_id
        AND (l.open_until IS NULL OR l.open_until <= now())
+       AND (l.slow_until IS NULL OR l.slow_until <= now())
       LEFT JOIN unnest(%(busy_ids)s::text[], %(busy_n)s::int[]) AS b (id, n)
         ON b.id = w.destination_id
      WHERE w.next_attempt_at <= now() AND coalesce(b.n, 0) < %(per_lane)s
@@ -123,7 +125,10 @@ WITH input AS (
     DO UPDATE SET count = r.count + excluded.count
 ), learnt AS (
     UPDATE lane l
-       SET consecutive_failures =
+       SET slow_until = CASE WHEN n.pause_s > 0
+                             THEN greatest(l.slow_until, now() + make_interval(secs => n.pause_s))
+                             ELSE l.slow_until END,
+           consecutive_failures =
              CASE WHEN n.healed THEN n.failures ELSE l.consecutive_failures + n.failures END,
            failing_since = CASE WHEN n.failures = 0 THEN NULL
                                 WHEN n.healed OR l.failing_since IS NULL THEN now()
@@ -134,7 +139,8 @@ WITH input AS (
                   (1 << least(8, (l.consecutive_failures + n.failures - {BREAKER_THRESHOLD})
                                  / 8)))) END
       FROM unnest(%(lane_tenant)b::text[], %(lane)b::text[], %(healed)b::bool[],
-                  %(failures)b::int[]) AS n (tenant_id, destination_id, healed, failures)
+                  %(failures)b::int[], %(pause_s)b::float8[])
+             AS n (tenant_id, destination_id, healed, failures, pause_s)
      WHERE l.tenant_id = n.tenant_id AND l.destination_id = n.destination_id
        AND (n.failures > 0 OR l.consecutive_failures > 0)
 )
@@ -189,10 +195,10 @@ class PostgresStore:
     async def insert_deliveries(self, c: AsyncConnection, owed: Sequence[Owed]) -> None:
         await c.exec_driver_sql(
             "INSERT INTO delivery (tenant_id, id, destination_id, event_id, event_type, trigger,"
-            " state, attempt_count, retries_used, next_attempt_at, created_at)"
+            " ordered, state, attempt_count, retries_used, next_attempt_at, created_at)"
             " SELECT t.*, 'pending', 0, 0, now(), now() FROM unnest(%(tenant_id)b::text[],"
             " %(id)b::text[], %(destination_id)b::text[], %(event_id)b::text[],"
-            " %(event_type)b::text[], %(trigger)b::text[]) AS t",
+            " %(event_type)b::text[], %(trigger)b::text[], %(ordered)b::bool[]) AS t",
             {
                 "tenant_id": [o.tenant_id for o in owed],
                 "id": [o.id for o in owed],
@@ -200,6 +206,7 @@ class PostgresStore:
                 "event_id": [o.event_id for o in owed],
                 "event_type": [o.event_type for o in owed],
                 "trigger": [o.trigger.value for o in owed],
+                "ordered": [o.ordered for o in owed],
             },
         )
 
@@ -324,4 +331,5 @@ def _lane_columns(news: Sequence[LaneNews]) -> dict[str, list[Any]]:
         "lane": [n.destination_id for n in news],
         "healed": [n.healed for n in news],
         "failures": [n.failures for n in news],
+        "pause_s": [n.pause_s for n in news],
     }

@@ -43,8 +43,10 @@ WITH RECURSIVE walk(destination_id) AS (
       FROM walk w
       JOIN destination s ON s.id = w.destination_id
        AND s.disabled_at IS NULL AND s.deleted_at IS NULL
+       AND NOT s.ordered AND s.rate_limit_per_second IS NULL  -- theirs is deliveries.strict
       JOIN lane l ON l.tenant_id = s.tenant_id AND l.destination_id = s.id
        AND (l.open_until IS NULL OR l.open_until <= :now)
+       AND (l.slow_until IS NULL OR l.slow_until <= :now)
       LEFT JOIN json_each(:busy) b ON b.key = w.destination_id
      WHERE (SELECT min(d.next_attempt_at) FROM delivery d
              WHERE d.state IN ('pending', 'retrying')
@@ -96,7 +98,10 @@ RETURNING delivery.id
 
 _LANES: Final = f"""
 UPDATE lane
-   SET consecutive_failures =
+   SET slow_until = CASE WHEN j.pause_s > 0
+                         THEN max(coalesce(slow_until, 0), :now + CAST(1000 * j.pause_s AS INTEGER))
+                         ELSE slow_until END,
+       consecutive_failures =
          CASE WHEN j.healed THEN j.failures ELSE consecutive_failures + j.failures END,
        failing_since = CASE WHEN j.failures = 0 THEN NULL
                             WHEN j.healed OR failing_since IS NULL THEN :now
@@ -106,7 +111,7 @@ UPDATE lane
          ELSE :now + 1000 * min({BREAKER_MAX_S}, {BREAKER_FIRST_S} *
               (1 << min(8, (consecutive_failures + j.failures - {BREAKER_THRESHOLD}) / 8))) END
   FROM (SELECT value ->> 0 AS tenant_id, value ->> 1 AS destination_id,
-               value ->> 2 AS healed, value ->> 3 AS failures
+               value ->> 2 AS healed, value ->> 3 AS failures, value ->> 4 AS pause_s
           FROM json_each(:rows)) AS j
  WHERE lane.tenant_id = j.tenant_id AND lane.destination_id = j.destination_id
    AND (j.failures > 0 OR lane.consecutive_failures > 0)
@@ -165,10 +170,20 @@ class SqliteStore:
         now = _now_ms()
         await c.exec_driver_sql(
             "INSERT INTO delivery (tenant_id, id, destination_id, event_id, event_type, state,"
-            ' "trigger", attempt_count, retries_used, next_attempt_at, created_at)'
-            " VALUES (?, ?, ?, ?, ?, 'pending', ?, 0, 0, ?, ?)",
+            ' "trigger", ordered, attempt_count, retries_used, next_attempt_at, created_at)'
+            " VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, 0, 0, ?, ?)",
             [
-                (o.tenant_id, o.id, o.destination_id, o.event_id, o.event_type, o.trigger, now, now)
+                (
+                    o.tenant_id,
+                    o.id,
+                    o.destination_id,
+                    o.event_id,
+                    o.event_type,
+                    o.trigger,
+                    o.ordered,
+                    now,
+                    now,
+                )
                 for o in owed
             ],
         )
@@ -245,7 +260,7 @@ class SqliteStore:
 
     async def _update_lanes(self, c: AsyncConnection, kept: Sequence[Settled], now: int) -> None:
         news = [n for n in lane_news(kept) if n.failures or n.healed]
-        rows = [(n.tenant_id, n.destination_id, int(n.healed), n.failures) for n in news]
+        rows = [(n.tenant_id, n.destination_id, int(n.healed), n.failures, n.pause_s) for n in news]
         await c.exec_driver_sql(_LANES, {"rows": _json(rows), "now": now})
 
     async def release(self, c: AsyncConnection, leases: Sequence[Lease]) -> None:

@@ -2,18 +2,25 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text
+from sqlalchemy import ForeignKeyConstraint, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Instant, JsonText, utcnow
 from app.database.base import id_column
+
+#: Destinations with rules of their own, which are claimed one by one.
+_STRICT = text("ordered OR rate_limit_per_second IS NOT NULL")
 
 
 class Destination(Base):
     """A tenant's endpoint; deleting only marks it, so that its history stays readable."""
 
     __tablename__ = "destination"
-    __table_args__ = (Index("ix_destination_live", "tenant_id", "deleted_at"),)
+    __table_args__ = (
+        Index("ix_destination_live", "tenant_id", "deleted_at"),
+        Index("ix_destination_strict", "tenant_id", "id", postgresql_where=_STRICT,
+              sqlite_where=_STRICT),
+    )  # fmt: skip
 
     tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     id: Mapped[str] = mapped_column(id_column(), primary_key=True)
@@ -76,3 +83,6 @@ class Lane(Base):
     consecutive_failures: Mapped[int] = mapped_column(Integer, default=0)
     failing_since: Mapped[datetime | None] = mapped_column(Instant)
     open_until: Mapped[datetime | None] = mapped_column(Instant)  # breaker open: nothing is sent
+    slow_until: Mapped[datetime | None] = mapped_column(Instant)  # the receiver asked for a pause
+    paced_until: Mapped[datetime | None] = mapped_column(Instant)  # sends are booked up to here
+    noticed: Mapped[str] = mapped_column(String(12), default="ok")  # what its tenant was told

@@ -82,7 +82,8 @@ async def change(
 ) -> Destination:
     """Apply the given fields; the trail keeps old and new value of each that really changed."""
     destination = await get(session, tenant_id, destination_id, for_change=True)
-    before = _visible(destination, header_names(destination, keyring))
+    old_headers = _open_headers(destination, keyring)
+    before = _visible(destination, sorted(old_headers))
     given = {
         name: value
         for name, value in msgspec.structs.asdict(draft).items()
@@ -92,12 +93,18 @@ async def change(
         setattr(destination, name, value)
     if draft.headers is not UNSET:
         destination.sealed_headers = _seal_headers(destination, draft.headers, keyring)
-    after = _visible(destination, header_names(destination, keyring))
-    changes = {
+    headers = old_headers if draft.headers is UNSET else draft.headers
+    after = _visible(destination, sorted(headers))
+    changes: dict[str, Any] = {
         name: {"from": before[name], "to": after[name]}
         for name in before
         if before[name] != after[name]
     }
+    # A new value under an old name is a change too; it is told by its name alone.
+    if new_values := sorted(
+        n for n in headers.keys() & old_headers if headers[n] != old_headers[n]
+    ):
+        changes["header_values"] = new_values
     if changes:
         destination.updated_at = utcnow()
         await _audit(session, destination, actor, Action.DESTINATION_UPDATED, changes)
@@ -192,14 +199,18 @@ async def clear_lane(session: AsyncSession, tenant_id: str, destination_id: str)
 
 def header_names(destination: Destination, keyring: Keyring) -> list[str]:
     """Return the names of its custom headers; none that can be told when no key opens them."""
+    return sorted(_open_headers(destination, keyring))
+
+
+def _open_headers(destination: Destination, keyring: Keyring) -> dict[str, str]:
     if not destination.sealed_headers:
-        return []
+        return {}
     try:
         plain = keyring.open(destination.sealed_headers, destination.headers_context)
     except UndecryptableError:
         log.warning("headers.undecryptable", destination_id=destination.id)
-        return []
-    return sorted(msgspec.json.decode(plain, type=dict[str, str]))
+        return {}
+    return msgspec.json.decode(plain, type=dict[str, str])
 
 
 def _seal_headers(

@@ -145,7 +145,7 @@ async def edit(
         form = DestinationForm.refused(typed, fault)
         return await _edit_page(request, services, principal, destination_id, form=form)
     async with services.change(principal.tenant_id) as session:
-        await service.change(
+        await control.change_destination(
             session,
             principal.tenant_id,
             destination_id,

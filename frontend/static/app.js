@@ -52,6 +52,8 @@ htmx.defineExtension("morph", {
 document.addEventListener("htmx:configRequest", ({ detail }) => {
   const cause = detail.triggeringEvent?.type;
   if (!cause || cause === "live") detail.headers["X-Background"] = "1";
+  // htmx remembers the address from when it first saw the region; people have moved on since.
+  if (detail.elt.id === "live") detail.path = detail.elt.getAttribute("hx-get");
   if (detail.verb === "get") for (const [name, value] of [...detail.formData]) if (!value) detail.formData.delete(name);
 });
 document.addEventListener("htmx:afterSwap", ({ detail }) => {

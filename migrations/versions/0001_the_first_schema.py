@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("event_type", sa.String(length=128), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("trigger", sa.String(length=12), nullable=False),
+        sa.Column("ordered", sa.Boolean(), nullable=False),
         sa.Column("attempt_count", sa.Integer(), nullable=False),
         sa.Column("retries_used", sa.Integer(), nullable=False),
         sa.Column("next_attempt_at", Instant(), nullable=True),
@@ -108,6 +109,18 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'delivering'"),
     )
     op.create_index(
+        "ix_delivery_line",
+        "delivery",
+        ["tenant_id", "destination_id", "id"],
+        unique=False,
+        postgresql_where=sa.text(
+            "ordered AND state IN ('pending', 'retrying', 'delivering', 'failed')"
+        ),
+        sqlite_where=sa.text(
+            "ordered AND state IN ('pending', 'retrying', 'delivering', 'failed')"
+        ),
+    )
+    op.create_index(
         "ix_delivery_notable",
         "delivery",
         ["tenant_id", "state", "id"],
@@ -132,6 +145,14 @@ def upgrade() -> None:
         sa.Column("disabled_reason", sa.String(length=200), nullable=True),
         sa.Column("deleted_at", Instant(), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_destination")),
+    )
+    op.create_index(
+        "ix_destination_strict",
+        "destination",
+        ["tenant_id", "id"],
+        unique=False,
+        postgresql_where=sa.text("ordered OR rate_limit_per_second IS NOT NULL"),
+        sqlite_where=sa.text("ordered OR rate_limit_per_second IS NOT NULL"),
     )
     op.create_index("ix_destination_live", "destination", ["tenant_id", "deleted_at"], unique=False)
     op.create_table(
@@ -161,6 +182,9 @@ def upgrade() -> None:
         sa.Column("consecutive_failures", sa.Integer(), nullable=False),
         sa.Column("failing_since", Instant(), nullable=True),
         sa.Column("open_until", Instant(), nullable=True),
+        sa.Column("slow_until", Instant(), nullable=True),
+        sa.Column("paced_until", Instant(), nullable=True),
+        sa.Column("noticed", sa.String(length=12), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "destination_id", name=op.f("pk_lane")),
     )
     op.create_table(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from typing import Any, Self
 from uuid import uuid4
 
@@ -23,12 +24,7 @@ class Load:
     """Publishers that ask again with the same id until they are answered 2xx, as they should."""
 
     def __init__(
-        self,
-        client: httpx.AsyncClient,
-        event_type: str,
-        *,
-        publishers: int = 4,
-        gap_s: float = 0.02,
+        self, client: httpx.AsyncClient, event_type: str, *, publishers: int, gap_s: float
     ) -> None:
         self._client = client
         self._type = event_type
@@ -38,27 +34,32 @@ class Load:
         self._name = uuid4().hex[:8]
         self._over = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._news = asyncio.Condition()
         self.accepted: dict[str, str] = {}  # our id for it -> the event's id, answered 2xx
         self.unanswered: set[str] = set()  # asked, and the answer never came or was a refusal
-        self.refusals: Counter[int] = Counter()
+        self.refusals = 0  # answers 503
 
     async def __aenter__(self) -> Self:
-        self._over = False
         self._tasks = [asyncio.create_task(self._publish()) for _ in range(self._publishers)]
         return self
 
-    async def __aexit__(self, *_fault: object) -> None:
+    async def __aexit__(self, fault: type[BaseException] | None, *_more: object) -> None:
         """No new events; those that were asked for are asked for until answered."""
         self._over = True
+        if fault:
+            await self.abandon()
         async with asyncio.timeout(30):
             await asyncio.gather(*self._tasks)
 
     async def reached(self, count: int) -> None:
         """Wait until so many more events were accepted."""
         wanted = len(self.accepted) + count
-        async with asyncio.timeout(20):
-            while len(self.accepted) < wanted:
-                await asyncio.sleep(0.005)
+        await self._until(lambda: len(self.accepted) >= wanted)
+
+    async def refused(self, count: int) -> None:
+        """Wait until so many more requests were answered 503."""
+        wanted = self.refusals + count
+        await self._until(lambda: self.refusals >= wanted)
 
     async def abandon(self) -> None:
         """The publishers die too: what is unanswered stays so."""
@@ -67,13 +68,20 @@ class Load:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20), self._news:
+            await self._news.wait_for(holds)
+
     async def _publish(self) -> None:
         while not self._over:
             key = f"{self._name}-{next(self._numbers)}"
             self.unanswered.add(key)
-            while not await self.ask(key):
-                await asyncio.sleep(AGAIN_S)
-            await asyncio.sleep(self._gap_s)
+            answered = False
+            while not answered:
+                answered = await self.ask(key)
+                async with self._news:
+                    self._news.notify_all()
+                await asyncio.sleep(self._gap_s if answered else AGAIN_S)
 
     async def ask(self, key: str) -> bool:
         """Publish once; True when it was accepted."""
@@ -85,7 +93,7 @@ class Load:
         if answer.status_code not in {200, 202}:
             assert 503 == answer.status_code, answer.text
             assert "Nothing was kept" in answer.json()["detail"]
-            self.refusals[answer.status_code] += 1
+            self.refusals += 1
             return False
         assert 1 == answer.json()["deliveries"]
         self.accepted[key] = answer.json()["id"]

@@ -21,6 +21,8 @@ class Process:
 
     def __init__(self, folder: Path, name: str, command: str, env: dict[str, str]) -> None:
         self.name = name
+        self.command = command
+        self.port = int(env["ONEPROTECT_PORT"])
         self.log = folder / f"{name}.log"
         self._clock = folder / f"{name}.clock"
         self._clock.write_bytes(struct.pack("d", 0.0))
@@ -77,12 +79,16 @@ class Process:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
-    async def stop(self, within_s: float = 10.0) -> float:
+    async def code(self, within_s: float = 10.0) -> int | None:
+        """Return its exit code once it has ended."""
+        await asyncio.to_thread(self._process.join, within_s)
+        return self._process.exitcode
+
+    async def stop(self) -> float:
         """SIGTERM; return the seconds it took to end, with code 0."""
         began = time.monotonic()
         self._process.terminate()
-        await asyncio.to_thread(self._process.join, within_s)
-        code = self._process.exitcode
+        code = await self.code()
         assert 0 == code, f"{self.name} ended with {code}:\n{self.output}"
         return time.monotonic() - began
 

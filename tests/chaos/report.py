@@ -17,7 +17,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        recovery = "–" if self.recovery_s is None else f"{self.recovery_s:.1f}"
+        recovery = "-" if self.recovery_s is None else f"{self.recovery_s:.1f}"
         counts = (self.sum.accepted, self.sum.delivered, self.sum.lost, self.sum.duplicates)
         return (self.fault, self.engine, *map(str, counts), recovery)
 

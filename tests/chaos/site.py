@@ -67,7 +67,8 @@ class Site:
 
     @property
     def all(self) -> list[Process]:
-        return list(self._processes.values())
+        """What an installation is made of; heal keeps it whole."""
+        return [self.web, *self.workers]
 
     def start(self, name: str, command: str = "", **env: str) -> Process:
         """Start the process of that name; an earlier one is forgotten, its log is kept."""
@@ -90,12 +91,13 @@ class Site:
 
     async def ready(self, process: Process) -> None:
         """Wait until a started process does its work."""
-        if process is not self.web:
+        if process.command == "worker":
             await process.says("worker.started")
             return
         await process.says("listens on")
         ends = time.monotonic() + 20
-        async with httpx.AsyncClient(base_url=self.base_url, trust_env=False) as client:
+        url = f"http://127.0.0.1:{process.port}"
+        async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
             while True:
                 with contextlib.suppress(httpx.TransportError):
                     if (await client.get("/health/live")).is_success:
@@ -135,7 +137,7 @@ class Site:
             return False
 
     def end(self) -> None:
-        for process in self.all:
+        for process in self._processes.values():
             process.end()
 
 

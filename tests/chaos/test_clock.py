@@ -1,4 +1,4 @@
-"""Clocks that step by an hour, and workers whose clocks differ: nothing waits for the wrong time."""
+"""Clocks that step by an hour, or differ by two: nothing waits for the wrong time."""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -13,6 +13,12 @@ SignedIn = Callable[[str], AbstractAsyncContextManager[Visitor]]
 
 
 @pytest.fixture
+def engine_name() -> str:
+    """One engine: pages hold no SQL of their own, and what they call is tested on both."""
+    return "sqlite"
+
+
+@pytest.fixture
 async def visitor(world: World) -> AsyncIterator[Visitor]:
     """Yield a browser that nobody has signed in with."""
     async with Visitor(world.app) as visitor:

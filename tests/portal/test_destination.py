@@ -92,7 +92,7 @@ async def test_deleting_asks_for_the_name(admin: Visitor, world: World):
 
 async def test_a_test_event_opens_its_story(admin: Visitor, world: World):
     async with Receiver() as receiver:
-        path = await _destination(world, receiver.url("/hook"))
+        path = await _destination(world, f"{receiver.url}/hook")
         answer = await admin.post(f"{path}/test")
         story = answer.headers["location"]
         assert story.startswith(f"{path}?delivery=dlv_")

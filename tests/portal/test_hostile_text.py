@@ -18,7 +18,7 @@ async def test_hostile_text_stays_text_on_every_page(admin: Visitor, world: Worl
     async with Receiver() as receiver:
         receiver.behaviour = answer(500, EVIL.encode(), [("server", EVIL)])
         destination = await world.make_destination(
-            receiver.url("/hook"), name=EVIL, description=EVIL
+            f"{receiver.url}/hook", name=EVIL, description=EVIL
         )
         event = await world.publish(data={"text": EVIL}, id=EVIL)
         async with world.worker(retry_schedule=()):

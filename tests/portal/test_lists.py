@@ -5,9 +5,17 @@ import re
 import pytest
 
 from app.portal.deliveries import PAGE_SIZE
+from tests.behaviours import answer
+from tests.conftest import ENGINES
 from tests.portal.visitor import Visitor, text_of
 from tests.receiver import Receiver, closed_port
 from tests.world import World
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Lists and filters end in SQL: they are asked of both engines."""
+    return str(request.param)
 
 
 def _rows(page: str) -> list[str]:
@@ -47,10 +55,8 @@ async def test_older_deliveries_follow_page_by_page(admin: Visitor, world: World
 
 async def test_a_retrying_delivery_says_when_it_is_tried_next(admin: Visitor, world: World):
     async with Receiver() as receiver:
-        from tests.behaviours import answer
-
         receiver.behaviour = answer(503, b"<h1>busy</h1>")
-        await world.make_destination(receiver.url("/hook"))
+        await world.make_destination(f"{receiver.url}/hook")
         await world.publish()
         async with world.worker(retry_schedule=(300, 600)):
             (delivery,) = await world.until(lambda: world.deliveries(state="retrying"))
@@ -72,10 +78,10 @@ async def test_a_retrying_delivery_says_when_it_is_tried_next(admin: Visitor, wo
     ],
 )
 async def test_a_filter_that_cannot_be_is_refused_in_one_sentence(admin: Visitor, path: str):
-    answer = await admin.get(path)
+    refused = await admin.get(path)
 
-    assert answer.status_code == 400
-    assert "must be" in text_of(answer)
+    assert refused.status_code == 400
+    assert "must be" in text_of(refused)
 
 
 @pytest.mark.parametrize(
@@ -119,5 +125,5 @@ async def test_only_the_named_block_answers_htmx(admin: Visitor):
 
         assert block.text.lstrip().startswith('<div id="live"'), path
         assert "<html" not in block.text
-        assert block.headers["vary"] == "HX-Request, HX-Target"
+        assert block.headers["vary"].startswith("HX-Request, HX-Target")
         assert "<html" in whole.text

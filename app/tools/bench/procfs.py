@@ -31,11 +31,10 @@ def postmaster(database_url: str) -> int | None:
     """Return the process id of the PostgreSQL server, if it runs on this machine."""
     with psycopg.connect(database_url) as connection:
         backend = connection.info.backend_pid
-        parent = _stat(backend)
-    # A server elsewhere, or in a container, has ids that mean other processes here.
-    if len(parent) <= _PARENT or not _name(backend).startswith("postgres"):
-        return None
-    return int(parent[_PARENT])
+        # A server elsewhere, or in a container, has ids that mean other processes here.
+        if not _name(backend).startswith("postgres"):
+            return None
+        return int(_stat(backend)[_PARENT])
 
 
 def _children(pid: int) -> list[int]:
@@ -56,7 +55,10 @@ def _stat(pid: int) -> list[str]:
 
 
 def _name(pid: int) -> str:
-    return (_PROC / str(pid) / "comm").read_text()
+    try:
+        return (_PROC / str(pid) / "comm").read_text()
+    except OSError:
+        return ""
 
 
 def _peak(pid: int) -> int | None:

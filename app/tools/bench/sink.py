@@ -49,28 +49,16 @@ def running_sink() -> Iterator[Sink]:
 
 async def _receive(pipe: Connection, _argument: None) -> None:
     gc.disable()  # it only ever gathers what is asked for
-    loop = asyncio.get_running_loop()
     arrivals: list[Arrival] = []
-    ended = asyncio.Event()
-
-    def hear() -> None:
-        try:
-            wish = pipe.recv()
-        except (EOFError, OSError):
-            loop.remove_reader(pipe.fileno())
-            ended.set()
-            return
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(arrivals), "127.0.0.1", 0, backlog=_BACKLOG
+    )
+    pipe.send(server.sockets[0].getsockname()[1])
+    # Until the other end is closed. A thread, because a reader of the loop would not block to send.
+    while wish := await asyncio.to_thread(pipe.recv):
         pipe.send(len(arrivals) if wish == "count" else arrivals)
         if wish == "take":
             arrivals.clear()
-
-    server = await loop.create_server(
-        lambda: _Connection(arrivals), "127.0.0.1", 0, backlog=_BACKLOG
-    )
-    loop.add_reader(pipe.fileno(), hear)
-    pipe.send(server.sockets[0].getsockname()[1])
-    await ended.wait()
-    server.close()
 
 
 class _Connection(asyncio.Protocol):

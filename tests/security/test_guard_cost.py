@@ -1,0 +1,12 @@
+"""The guard is cheap enough to stand at every door; margins are wide, machines are shared."""
+
+from app.tools.bench.guard import measure
+
+
+def test_a_check_costs_microseconds() -> None:
+    cost = measure()
+    print(cost)
+
+    assert cost["creation_check_us"] <= 200
+    assert cost["connect_check_us"] <= 200
+    assert cost["pooled_check_us"] <= 20
