@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.audit.models import SYSTEM
 from app.crypto import Keyring
 from app.database import Database, utcnow
-from app.deliveries import control, heartbeat, partitions, retention
+from app.deliveries import control, heartbeat, partitions, retention, watch
 from app.deliveries.engine import SHUTDOWN_GRACE_S, Engine
-from app.deliveries.store import Settled
+from app.deliveries.store import Settled, store_for
 from app.errors import NotFound
 from app.observability.logs import set_up_logs
 from app.runtime import check_before_start, egress_of, keyring_of
@@ -73,6 +73,7 @@ def _saq_worker(queue: Queue, office: "Office") -> "Worker[Any]":
         functions=[(WAKE_JOB, office.wake)],
         cron_jobs=[
             CronJob(office.sweep, cron="* * * * *", timeout=60, ttl=-1),
+            CronJob(office.watch, cron="* * * * * */10", timeout=60, ttl=-1),
             CronJob(office.retention, cron="17 * * * *", timeout=3600, ttl=-1),
         ],
         concurrency=4,
@@ -122,6 +123,10 @@ class Office:
 
     async def sweep(self, _ctx: Context) -> None:
         await self.engine.sweep()
+
+    async def watch(self, _ctx: Context) -> None:
+        if await watch.look(self._database, store_for(self._database.dialect)):
+            self.engine.wake()
 
     async def retention(self, _ctx: Context) -> None:
         await partitions.make_ahead(self._database)

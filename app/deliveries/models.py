@@ -51,6 +51,7 @@ class Trigger(StrEnum):
 _WAITING = text("state IN ('pending', 'retrying')")
 _DELIVERING = text("state = 'delivering'")
 _LINE = text("ordered AND state IN ('pending', 'retrying', 'delivering', 'failed')")
+_RUNNING = text("state = 'running'")
 _NOTABLE = text("state IN ('retrying', 'failed', 'cancelled')")
 
 
@@ -133,6 +134,57 @@ class Rollup(Base):
     result: Mapped[str] = mapped_column(String(12), primary_key=True)
     bucket: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
     count: Mapped[int] = mapped_column(BigInteger)
+
+
+class JobState(StrEnum):
+    """Where a replay stands; only a running one is worked on."""
+
+    RUNNING = "running"
+    PAUSED = "paused"  # by a person, until a person resumes it
+    CANCELLED = "cancelled"  # by a person; what it made already stays
+    FINISHED = "finished"
+    FAILED = "failed"  # its destination went away; `reason` says how
+
+
+#: The states from which a replay may still go on.
+UNENDED: Final = (JobState.RUNNING, JobState.PAUSED)
+
+
+class ReplayJob(Base):
+    """A replay of a range of events to one destination: its row is all its progress.
+
+    `cursor` is the last event that was looked at. It moves in the very transaction that writes
+    the deliveries of the events up to it, so that no crash loses or doubles one.
+    """
+
+    __tablename__ = "replay_job"
+    __table_args__ = (
+        Index("ix_replay_job_destination", "tenant_id", "destination_id", "id"),
+        Index("ix_replay_job_running", "lease_until", postgresql_where=_RUNNING,
+              sqlite_where=_RUNNING),
+    )  # fmt: skip
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    id: Mapped[str] = mapped_column(id_column(), primary_key=True)
+    destination_id: Mapped[str] = mapped_column(id_column())
+    since: Mapped[datetime] = mapped_column(Instant)
+    until: Mapped[datetime] = mapped_column(Instant)
+    states: Mapped[list[str]] = mapped_column(JsonText)  # empty: whatever was missed
+    event_types: Mapped[list[str]] = mapped_column(JsonText)  # empty: all that it wants
+    rate_per_second: Mapped[int] = mapped_column(Integer)
+    state: Mapped[JobState] = mapped_column(String(12), default=JobState.RUNNING)
+    cursor: Mapped[str] = mapped_column(id_column())
+    total: Mapped[int | None] = mapped_column(BigInteger)  # events of the range, once counted
+    scanned: Mapped[int] = mapped_column(BigInteger, default=0)
+    matched: Mapped[int] = mapped_column(BigInteger, default=0)
+    created: Mapped[int] = mapped_column(BigInteger, default=0)
+    reason: Mapped[str | None] = mapped_column(String(200))
+    lease_until: Mapped[datetime | None] = mapped_column(Instant)
+    lease_token: Mapped[str | None] = mapped_column(String(40))
+    created_by: Mapped[str] = mapped_column(String(254))
+    created_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
 
 
 class Heartbeat(Base):

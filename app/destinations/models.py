@@ -31,6 +31,7 @@ class Destination(Base):
     sealed_headers: Mapped[bytes | None] = mapped_column(LargeBinary)  # they often carry a key
     rate_limit_per_second: Mapped[int | None] = mapped_column(Integer)
     ordered: Mapped[bool] = mapped_column(default=False)
+    asymmetric_signature: Mapped[bool] = mapped_column(default=False)  # also `v1a`, Ed25519
     created_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
     disabled_at: Mapped[datetime | None] = mapped_column(Instant)
@@ -61,6 +62,26 @@ class SigningSecret(Base):
     created_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
     created_by: Mapped[str] = mapped_column(String(254))
     expires_at: Mapped[datetime | None] = mapped_column(Instant)  # null: the current one
+
+
+class SigningKeyPair(Base):
+    """An Ed25519 key pair of the installation, for every destination that asks for `v1a`.
+
+    Of no tenant: it proves who sent, and its public half is published for all.
+    """
+
+    __tablename__ = "signing_key"
+
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    id: Mapped[str] = mapped_column(id_column())
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    public: Mapped[str] = mapped_column(String(60))  # whpk_ + base64
+    created_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
+
+
+def key_context(key_id: str) -> str:
+    """Return what the sealed half of a key pair is bound to."""
+    return f"signing-key:{key_id}"
 
 
 def secret_context(tenant_id: str, destination_id: str) -> str:

@@ -139,6 +139,7 @@ def upgrade() -> None:
         sa.Column("sealed_headers", sa.LargeBinary(), nullable=True),
         sa.Column("rate_limit_per_second", sa.Integer(), nullable=True),
         sa.Column("ordered", sa.Boolean(), nullable=False),
+        sa.Column("asymmetric_signature", sa.Boolean(), nullable=False),
         sa.Column("created_at", Instant(), nullable=False),
         sa.Column("updated_at", Instant(), nullable=False),
         sa.Column("disabled_at", Instant(), nullable=True),
@@ -208,6 +209,45 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("pk_pulse")),
     )
     op.create_table(
+        "replay_job",
+        sa.Column("tenant_id", sa.String(length=64), nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("destination_id", ID, nullable=False),
+        sa.Column("since", Instant(), nullable=False),
+        sa.Column("until", Instant(), nullable=False),
+        sa.Column("states", JsonText(), nullable=False),
+        sa.Column("event_types", JsonText(), nullable=False),
+        sa.Column("rate_per_second", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("cursor", ID, nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=True),
+        sa.Column("scanned", sa.BigInteger(), nullable=False),
+        sa.Column("matched", sa.BigInteger(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=200), nullable=True),
+        sa.Column("lease_until", Instant(), nullable=True),
+        sa.Column("lease_token", sa.String(length=40), nullable=True),
+        sa.Column("created_by", sa.String(length=254), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.Column("updated_at", Instant(), nullable=False),
+        sa.Column("ended_at", Instant(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_replay_job")),
+    )
+    op.create_index(
+        "ix_replay_job_destination",
+        "replay_job",
+        ["tenant_id", "destination_id", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_replay_job_running",
+        "replay_job",
+        ["lease_until"],
+        unique=False,
+        postgresql_where=sa.text("state = 'running'"),
+        sqlite_where=sa.text("state = 'running'"),
+    )
+    op.create_table(
         "rollup",
         sa.Column("tenant_id", sa.String(length=64), nullable=False),
         sa.Column("destination_id", ID, nullable=False),
@@ -255,6 +295,15 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("pk_member")),
         sa.UniqueConstraint("email", name="uq_member_email"),
+    )
+    op.create_table(
+        "signing_key",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", ID, nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("public", sa.String(length=60), nullable=False),
+        sa.Column("created_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_signing_key")),
     )
     op.create_table(
         "signing_secret",

@@ -39,7 +39,7 @@ async def test_every_change_leaves_exactly_one_entry_with_its_changes(world: Wor
          lambda: admin.patch(base, json={"name": "New", "endpoint_url": OTHER,
                                          "headers": {"X-Key": "k-other"}}),
          {"name": {"from": "Tenant SOC webhook", "to": "New"},
-          "endpoint_url": {"from": URL, "to": OTHER}}),
+          "endpoint_url": {"from": URL, "to": OTHER}, "header_values": ["X-Key"]}),
         ("destination.secret_rotated",
          lambda: admin.post(f"{base}/rotate-secret", json={"overlap_seconds": 60}),
          {"overlap_seconds": 60, "secret": ...}),

@@ -36,21 +36,28 @@ words = st.sampled_from(
 names = st.lists(words | numbers, min_size=1, max_size=4).map(".".join)
 loose = st.text("0123456789abf:.%", max_size=20)
 brackets = (st.ip_addresses(v=6).map(str) | loose).map("[{}]".format)
-separators = st.sampled_from(
-    ["", "", "", ".", "。", "\uff0e", "｡", "@", "\\", "#", "?", "%00", "\t", " ", "\u200b",
+nothing = st.just("")
+odd = st.sampled_from(
+    [".", "。", "\uff0e", "｡", "@", "\\", "#", "?", "%00", "\t", " ", "\u200b",
      "\u00ad", ":80", ":0", ":99999", ":٨٠", "/", "\ufe0f"]
 )  # fmt: skip
-last = names | st.just("")
-hosts = st.tuples(separators, dotted | names | brackets, separators, last, separators)
+# Mostly nothing odd, or hardly anything would pass.
+separators = nothing | nothing | nothing | nothing | odd
+public = (
+    st.ip_addresses().filter(is_public).map(lambda ip: f"[{ip}]" if ip.version == 6 else str(ip))
+)
+honest = st.sampled_from(["hooks.example.com", "bücher.example", "a.b.c.example"]) | public
+hosts = st.tuples(separators, honest | dotted | names | brackets, separators)
 schemes = ["https://", "https://", "http://", "HTTPS://", "http:/", "https:\\\\", "//", "ftp://"]
 tails = ["", "/", "/hook?a=b", "/ü", "/%2e%2e", "//x", "/\\x", "?@127.0.0.1", "#@127.0.0.1"]
 urls = st.tuples(
     st.sampled_from(schemes),
-    st.sampled_from(["", "", "", "", "user@", "a:b@", "127.0.0.1@", "@"]),
+    nothing | nothing | nothing | st.sampled_from(["user@", "a:b@", "127.0.0.1@", "@"]),
     hosts.map("".join),
     st.sampled_from(tails),
 ).map("".join)
-corpus_urls = st.sampled_from([entry["url"] for entry in ENTRIES if isinstance(entry["url"], str)])
+hostile = st.sampled_from([entry["url"] for entry in ENTRIES if isinstance(entry["url"], str)])
+corpus_urls = hostile | honest.map("https://{}:8443/hook?x=1".format)
 
 
 @st.composite
