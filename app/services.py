@@ -44,7 +44,7 @@ class Services:
     @contextlib.asynccontextmanager
     async def change(self, tenant_id: str) -> AsyncIterator[AsyncSession]:
         """Yield a transaction; after its commit tell the tenant's watchers and wake the workers."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(tenant_id) as session:
             yield session
         self.bell.changed({tenant_id})
         self.bell.ring()

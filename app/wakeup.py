@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 
 #: The SAQ job that makes a worker look for due deliveries.
 WAKE_JOB: Final = "wake"
+#: The SAQ job that works on a replay for a slice of time, and how long it may take at most.
+REPLAY_JOB: Final = "replay"
+JOB_TIMEOUT_S: Final = 60
 #: Rings closer together than this become one.
 RING_GAP_S: Final = 0.02
 #: A tenant's watchers are told at most this often.
@@ -95,6 +98,15 @@ class Bell:
         """Call after a commit that changed what these tenants would see."""
         self._tenants.update(tenant_ids)
         self._pulse.call()
+
+    async def begin(self, job: str, **given: str) -> None:
+        """Have a worker take up a job whose row is committed; a lost call costs a cron's tick."""
+        if self._queue is None:
+            return
+        try:
+            await self._queue.enqueue(job, ttl=-1, timeout=JOB_TIMEOUT_S, retries=1, **given)
+        except Exception as fault:  # noqa: BLE001  # a hint: whatever the broker says
+            log.warning("hint.lost", job=job, fault=type(fault).__name__)
 
     async def close(self) -> None:
         await self._ring.close()

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.audit.models import SYSTEM
 from app.crypto import Keyring
 from app.database import Database, utcnow
-from app.deliveries import control, heartbeat, partitions, retention, watch
+from app.deliveries import control, heartbeat, partitions, replaying, retention, watch
 from app.deliveries.engine import SHUTDOWN_GRACE_S, Engine
 from app.deliveries.store import Settled, store_for
 from app.errors import NotFound
@@ -24,11 +24,22 @@ from app.observability.logs import set_up_logs
 from app.runtime import check_before_start, egress_of, keyring_of
 from app.sending.transport import Sender
 from app.settings import Settings
-from app.wakeup import DUE_CHANNEL, WAKE_JOB, Bell, listen, open_queue
+from app.wakeup import (
+    DUE_CHANNEL,
+    JOB_TIMEOUT_S,
+    REPLAY_JOB,
+    WAKE_JOB,
+    Bell,
+    listen,
+    open_queue,
+)
 
 log = structlog.get_logger(__name__)
 
 Context = dict[str, Any]
+
+#: A job of SAQ works on a replay for so long, then lets others have its place.
+REPLAY_SLICE_S: Final = 2.0
 
 
 def main(settings: Settings) -> None:
@@ -70,13 +81,14 @@ async def run(settings: Settings) -> None:
 def _saq_worker(queue: Queue, office: "Office") -> "Worker[Any]":
     return Worker(
         queue,
-        functions=[(WAKE_JOB, office.wake)],
+        functions=[(WAKE_JOB, office.wake), (REPLAY_JOB, office.replay)],
         cron_jobs=[
+            CronJob(office.revive_replays, cron="* * * * * */5", timeout=10, ttl=-1),
             CronJob(office.sweep, cron="* * * * *", timeout=60, ttl=-1),
             CronJob(office.watch, cron="* * * * * */10", timeout=60, ttl=-1),
             CronJob(office.retention, cron="17 * * * *", timeout=3600, ttl=-1),
         ],
-        concurrency=4,
+        concurrency=8,
         startup=[office.open],
         shutdown=[office.close],
         shutdown_grace_period_s=1,
@@ -92,6 +104,7 @@ class Office:
         self._settings = settings
         self._database = database
         self._bell = bell
+        self._store = store_for(database.dialect)
         self._id = uuid4().hex
         self.engine = Engine(database, sender, keyring, settings, self.after_record)
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +141,25 @@ class Office:
         if await watch.look(self._database, store_for(self._database.dialect)):
             self.engine.wake()
 
+    async def replay(self, ctx: Context, *, tenant_id: str, job_id: str) -> None:
+        """Work on a replay for a slice of time; what is left is another job's."""
+        is_left = await replaying.work(
+            self._database, self._store, tenant_id, job_id,
+            for_s=REPLAY_SLICE_S, on_step=self._after_replay_step,
+        )  # fmt: skip
+        if is_left:
+            await _take_up(ctx, tenant_id, job_id)
+
+    def _after_replay_step(self, tenant_id: str) -> None:
+        self.engine.wake()
+        self._bell.ring()
+        self._bell.changed({tenant_id})
+
+    async def revive_replays(self, ctx: Context) -> None:
+        """Take up the replays whose worker died, or whose job was lost."""
+        for tenant_id, job_id in await replaying.abandoned(self._database):
+            await _take_up(ctx, tenant_id, job_id)
+
     async def retention(self, _ctx: Context) -> None:
         await partitions.make_ahead(self._database)
         await retention.run(self._database, days=self._settings.retention_days)
@@ -163,6 +195,13 @@ class Office:
             except Exception as fault:  # noqa: BLE001  # a missed beat is what a beat is for
                 log.warning("heartbeat.missed", fault=type(fault).__name__)
             await asyncio.sleep(max(0.0, heartbeat.BEAT_EVERY_S - (time.monotonic() - began)))
+
+
+async def _take_up(ctx: Context, tenant_id: str, job_id: str) -> None:
+    queue: Queue = ctx["worker"].queue
+    await queue.enqueue(
+        REPLAY_JOB, ttl=-1, timeout=JOB_TIMEOUT_S, retries=1, tenant_id=tenant_id, job_id=job_id
+    )
 
 
 _EXIT_CODE: Final = 70  # EX_SOFTWARE

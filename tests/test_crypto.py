@@ -1,7 +1,6 @@
 """Sealing: the newest key seals, every key opens, nothing altered or moved does."""
 
 import base64
-import os
 import stat
 from pathlib import Path
 
@@ -110,7 +109,7 @@ def test_the_local_key_is_made_once_and_only_its_owner_may_read_it(tmp_path: Pat
     assert first == second
     assert 32 == len(parse_key(first[0]))
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
-    assert ["secret.keys"] == os.listdir(tmp_path / "new")
+    assert ["secret.keys"] == [one.name for one in path.parent.iterdir()]
 
 
 def test_tokens_are_long_random_and_compared_by_hash() -> None:

@@ -1,4 +1,4 @@
-"""The SQLite queue under SAQ's stock Worker: run, retry, schedule, abort, cron, wake, lose nothing."""
+"""The SQLite queue under SAQ's stock Worker: run, retry, schedule, abort, cron, wake."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saq.job import CronJob, Job, Status
+from saq.job import TERMINAL_STATUSES, CronJob, Job, Status
 from saq.worker import Worker
 
 from app.saq_sqlite import SqliteQueue
+from tests.world import until
 
 Context = dict[str, Any]
 Open = Callable[..., Any]
@@ -20,7 +21,7 @@ Open = Callable[..., Any]
 
 @pytest.fixture
 async def opened(tmp_path: Path) -> AsyncIterator[Open]:
-    """Yield a function that opens one more queue on the same file; each is as a process would be."""
+    """Yield a function that opens one more queue on the same file, as another process would."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def another(name: str = "default") -> SqliteQueue:
@@ -54,11 +55,21 @@ async def working(queue: SqliteQueue, *functions: Any, **more: Any) -> AsyncIter
 
 async def finished(job: Job, within_s: float = 10.0) -> Job:
     async with asyncio.timeout(within_s):
-        while True:
-            await job.refresh()
-            if job.completed is not None and job.status not in (Status.QUEUED, Status.ACTIVE):
-                return job
+        while job.status not in TERMINAL_STATUSES:
             await asyncio.sleep(0.01)
+            await job.refresh()
+        return job
+
+
+async def has(seen: list[Any], number: int) -> None:
+    async def enough() -> bool:
+        return len(seen) >= number
+
+    await until(enough, within_s=20)
+
+
+async def is_gone(queue: SqliteQueue, key: str) -> bool:
+    return await queue.job(key) is None
 
 
 async def doubled(_ctx: Context, *, number: int) -> int:
@@ -82,9 +93,8 @@ async def test_many_jobs_run_once_each(queue: SqliteQueue) -> None:
 
     for number in range(200):
         await queue.enqueue("note", number=number)
-    async with working(queue, ("note", note)), asyncio.timeout(20):
-        while len(seen) < 200:
-            await asyncio.sleep(0.01)
+    async with working(queue, ("note", note)):
+        await has(seen, 200)
     assert sorted(seen) == list(range(200))
 
 
@@ -101,9 +111,8 @@ async def test_two_workers_share_a_file_and_no_job(opened: Open) -> None:
     one, other = await opened(), await opened()
     for number in range(100):
         await one.enqueue("note", number=number)
-    async with working(one, noting("one")), working(other, noting("other")), asyncio.timeout(20):
-        while len(seen) < 100:
-            await asyncio.sleep(0.01)
+    async with working(one, noting("one")), working(other, noting("other")):
+        await has(seen, 100)
 
     assert sorted(number for _, number in seen) == list(range(100))
     assert {"one", "other"} == {who for who, _ in seen}
@@ -292,9 +301,7 @@ async def test_finished_jobs_are_forgotten_when_their_time_is_over(queue: Sqlite
         assert never is not None
         await finished(kept)
         await finished(short)
-        async with asyncio.timeout(5):
-            while await queue.job("never") is not None:
-                await asyncio.sleep(0.01)
+        await until(lambda: is_gone(queue, "never"))
     await asyncio.sleep(2.1)
 
     await queue.sweep()

@@ -10,9 +10,12 @@ from app.api.destinations import Destinations
 from app.api.events import Events
 from app.api.headers import add_headers
 from app.api.identity import Identity
+from app.api.jobs import Jobs
 from app.api.limits import Limits
 from app.api.paging import DECODERS
 from app.api.problems import HANDLERS
+from app.api.retries import Retries
+from app.api.secrets import Secrets
 from app.api.system import system_router
 
 __all__ = ["HANDLERS", "Limits", "add_headers", "api_router", "system_router"]
@@ -21,7 +24,16 @@ __all__ = ["HANDLERS", "Limits", "add_headers", "api_router", "system_router"]
 def api_router() -> Router:
     return Router(
         "/api/v1",
-        route_handlers=[Destinations, Deliveries, Events, Audit, Identity],
+        route_handlers=[
+            Destinations,
+            Secrets,
+            Deliveries,
+            Retries,
+            Jobs,
+            Events,
+            Audit,
+            Identity,
+        ],
         guards=[guard],
         dependencies={"principal": Provide(provide_principal, sync_to_thread=False)},
         exception_handlers=HANDLERS,

@@ -95,7 +95,7 @@ class Audit(Controller):
         cursor: Annotated[str | None, cursor_of("[0-9]{1,18}")] = None,
     ) -> Page[EntryOut]:
         wanted = AuditFilter(actor=actor, action=action, target=target, before=before, after=after)
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             entries = await trail.page(
                 session,
                 principal.tenant_id,
@@ -144,13 +144,13 @@ class Audit(Controller):
     async def verify(
         self, services: NamedDependency[Services], principal: NamedDependency[Principal]
     ) -> Verdict:
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             return await trail.verify(session, principal.tenant_id)
 
 
 async def _walk(services: Services, tenant_id: str, wanted: AuditFilter) -> AsyncIterator[EntryOut]:
     # A stream outlives its request's dependencies: it opens its own session.
-    async with services.database.reading() as session:
+    async with services.database.reading(tenant_id) as session:
         async for entry in trail.walk(session, tenant_id, wanted):
             yield _out(entry)
 

@@ -84,7 +84,7 @@ class Deliveries(Controller):
             before=before,
             after=after,
         )
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             rows = await queries.list_deliveries(
                 session, principal.tenant_id, wanted, limit=limit + 1, below=cursor
             )
@@ -153,7 +153,7 @@ class Deliveries(Controller):
         principal: NamedDependency[Principal],
         window: Annotated[Window, QueryParameter()] = Window.DAY,
     ) -> HealthOut:
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             total, rows = await health_of_tenant(session, principal.tenant_id, window)
         items = [
             DestinationHealthOut(
@@ -165,7 +165,7 @@ class Deliveries(Controller):
 
 
 async def _detail(services: Services, principal: Principal, delivery_id: str) -> DeliveryDetail:
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         row = await queries.get_delivery(session, principal.tenant_id, delivery_id)
         attempts = await queries.list_attempts(session, principal.tenant_id, delivery_id)
     if principal.role is not Role.TENANT_ADMIN:

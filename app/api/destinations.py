@@ -105,7 +105,7 @@ class TestSent(msgspec.Struct, frozen=True):
 
 
 async def _out(services: Services, principal: Principal, destination_id: str) -> DestinationOut:
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         destination = await service.get(session, principal.tenant_id, destination_id)
         lane = await session.get(Lane, (principal.tenant_id, destination_id))
         return _shown(
@@ -190,7 +190,7 @@ class Destinations(Controller):
         limit: Limit = DEFAULT_LIMIT,
         cursor: Annotated[str | None, below_id("dst")] = None,
     ) -> Page[DestinationOut]:
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             rows = await service.page(session, principal.tenant_id, limit=limit + 1, below=cursor)
             prints = await service.fingerprints(session, [row[0] for row in rows])
         shown = [_shown(services, destination, lane, prints) for destination, lane in rows]

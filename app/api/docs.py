@@ -29,6 +29,7 @@ Deliveries are signed as [Standard Webhooks](https://www.standardwebhooks.com) d
 TAGS: Final = (
     Tag("Destinations", description="Where events are sent."),
     Tag("Deliveries", description="What is owed, attempted and done; health."),
+    Tag("Replays", description="Sending again what was missed, in the background."),
     Tag("Events", description="What the platform tells."),
     Tag("Audit", description="Who changed what, when, from where."),
     Tag("Identity", description="Tokens, and who you are."),

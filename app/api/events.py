@@ -141,7 +141,7 @@ class Events(Controller):
         limit: Limit = DEFAULT_LIMIT,
         cursor: Annotated[str | None, below_id("evt")] = None,
     ) -> Page[EventRow]:
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             rows = await queries.list_events(
                 session, principal.tenant_id, event_type=event_type,
                 idempotency_key=idempotency_key, before=before, after=after,
@@ -162,7 +162,7 @@ class Events(Controller):
         principal: NamedDependency[Principal],
     ) -> EventDetail:
         tenant_id = principal.tenant_id
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             row, body = await queries.get_event(session, tenant_id, event_id)
             owed = await queries.list_deliveries(
                 session, tenant_id, DeliveryFilter(event_id=event_id), limit=1_000
@@ -181,5 +181,5 @@ class Events(Controller):
     async def types(
         self, services: NamedDependency[Services], principal: NamedDependency[Principal]
     ) -> EventTypes:
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             return EventTypes(await queries.event_types(session, principal.tenant_id))

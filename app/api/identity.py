@@ -87,7 +87,7 @@ class Identity(Controller):
     async def tokens(
         self, services: NamedDependency[Services], principal: NamedDependency[Principal]
     ) -> Page[TokenOut]:
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             tokens = await service.list_tokens(session, principal.tenant_id)
         return Page([TokenOut(**_values(token)) for token in tokens], None)
 

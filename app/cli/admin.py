@@ -121,7 +121,7 @@ def rekey() -> None:
     if done.lost:
         raise click.ClickException(
             f"{done.sealed} re-encrypted; no key opens what belongs to:"
-            f" {', '.join(sorted(done.lost))}. Rotate the secrets of these destinations."
+            f" {', '.join(sorted(done.lost))}. Add the key that sealed it, or rotate these secrets."
         )
     click.echo(f"{done.sealed} re-encrypted; the first of ONEPROTECT_SECRET_KEYS now suffices.")
 

@@ -53,7 +53,7 @@ def bench(
     """
     import msgspec
 
-    from app.tools.bench import Plan, Profile
+    from app.tools.bench.plan import Plan, Profile
 
     plan = Plan(
         profile=Profile(profile),
@@ -72,7 +72,8 @@ def bench(
 
 
 def _run(plan: "Plan") -> "Report":
-    from app.tools.bench import BenchError, run
+    from app.tools.bench.measurement import run
+    from app.tools.bench.plan import BenchError
 
     async def work() -> "Report":
         task = asyncio.ensure_future(run(plan, tell))

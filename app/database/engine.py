@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Final, Literal
 
-from sqlalchemy import Insert, event
+from sqlalchemy import Insert, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import (
@@ -19,6 +19,8 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from app.database.base import Base
 
 BUSY_TIMEOUT_MS: Final = 5_000
+#: How a connection acts for every tenant, until a transaction narrows it (migration 0002).
+ALL_TENANTS: Final = "-c oneprotect.tenant=*"
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -31,6 +33,8 @@ class Database:
     `durable=False` skips the fsync of a commit on SQLite: a power cut may then lose the newest
     commits, but never order or consistency. Only the record of an attempt may be written so.
     `ping=False` trusts a pooled connection unseen: for a caller that tries again by itself.
+    On PostgreSQL `transaction` and `reading` of one tenant can neither see nor write another's
+    rows, whatever their statements say; the role must not be a superuser, who is above that.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Database:
                 pool_pre_ping=ping,
                 pool_timeout=5,
                 hide_parameters=True,
+                connect_args={"options": _with_option(self.url, ALL_TENANTS)},
             )
             self._readers = self.engine
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -58,9 +63,10 @@ class Database:
         self._reading_sessions = async_sessionmaker(self._readers, expire_on_commit=False)
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
+    async def transaction(self, tenant_id: str | None = None) -> AsyncIterator[AsyncSession]:
         """Yield a session that commits at the end, before any answer is given, or rolls back."""
         async with self._sessions() as session, session.begin():
+            await self._act_for(session, tenant_id)
             yield session
 
     @contextlib.asynccontextmanager
@@ -84,10 +90,16 @@ class Database:
             yield connection
 
     @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
+    async def reading(self, tenant_id: str | None = None) -> AsyncIterator[AsyncSession]:
         """Yield a session for reads; it never takes the write lock and nothing is committed."""
         async with self._reading_sessions() as session:
+            await self._act_for(session, tenant_id)
             yield session
+
+    async def _act_for(self, session: AsyncSession, tenant_id: str | None) -> None:
+        """Narrow the session's transaction to one tenant; None leaves it to act for all."""
+        if tenant_id is not None and self.dialect == "postgresql":
+            await session.execute(_NARROW, {"tenant_id": tenant_id})
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -99,6 +111,15 @@ def insert_if_absent(session: AsyncSession, table: type[Base], values: dict[str,
     if session.get_bind().dialect.name == "sqlite":
         return sqlite.insert(table).values(values).on_conflict_do_nothing()
     return postgresql.insert(table).values(values).on_conflict_do_nothing()
+
+
+#: For this transaction only: the pool hands the connection on as it was.
+_NARROW: Final = text("SELECT set_config('oneprotect.tenant', :tenant_id, true)")
+
+
+def _with_option(url: URL, option: str) -> str:
+    given = url.query.get("options", "")
+    return f"{given if isinstance(given, str) else ' '.join(given)} {option}".strip()
 
 
 def _async_url(url: str) -> URL:

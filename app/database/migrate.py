@@ -8,16 +8,30 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
 
 from app.database.engine import Database
 
 SCRIPTS: Final = Path(__file__).resolve().parents[2] / "migrations"
 #: Any number of ours, the same in every process, so that two migrations never interleave.
 _LOCK: Final = 0x0E_9207EC7
+#: A migration that meets live traffic may be the one that PostgreSQL ends to break a deadlock.
+DEADLOCK: Final = "40P01"
+TRIES: Final = 5
 
 
 async def migrate(database: Database) -> tuple[str | None, str]:
     """Upgrade to the newest schema in one transaction; return the revision before and after."""
+    for _ in range(TRIES - 1):
+        try:
+            return await _migrate(database)
+        except OperationalError as fault:
+            if getattr(fault.orig, "sqlstate", None) != DEADLOCK:
+                raise
+    return await _migrate(database)
+
+
+async def _migrate(database: Database) -> tuple[str | None, str]:
     async with database.begin() as connection:
         if database.dialect == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

@@ -120,7 +120,15 @@ async def list_deliveries(
     below: str | None = None,
 ) -> list[DeliveryRow]:
     """Return up to `limit` deliveries, newest first, with an id under `below`."""
-    query = _deliveries(tenant_id)
+    query = filtered(_deliveries(tenant_id), wanted)
+    if below:
+        query = query.where(Delivery.id < below)
+    rows = await session.execute(query.order_by(Delivery.id.desc()).limit(limit))
+    return [_row(row) for row in rows]
+
+
+def filtered(query: Select[Any], wanted: DeliveryFilter) -> Select[Any]:
+    """Restrict a query of deliveries to those that the filter wants."""
     for column, value in (
         (Delivery.destination_id, wanted.destination_id),
         (Delivery.event_id, wanted.event_id),
@@ -135,10 +143,7 @@ async def list_deliveries(
         query = query.where(Delivery.id < id_floor("dlv", wanted.before))
     if wanted.after:
         query = query.where(Delivery.id >= id_floor("dlv", wanted.after))
-    if below:
-        query = query.where(Delivery.id < below)
-    rows = await session.execute(query.order_by(Delivery.id.desc()).limit(limit))
-    return [_row(row) for row in rows]
+    return query
 
 
 async def get_delivery(session: AsyncSession, tenant_id: str, delivery_id: str) -> DeliveryRow:

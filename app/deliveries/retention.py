@@ -69,12 +69,14 @@ async def _small_tables(database: Database, limit: datetime) -> dict[str, int]:
         "idempotency_key": ("created_at < :bound", moment),
         "rollup": ("slot < :bound", int(limit.timestamp())),
         "portal_session": ("expires_at < :bound", now),
+        "replay_job": ("ended_at < :bound", moment),
         "signing_secret": ("expires_at < :bound", now),
     }
     keys = {
         "idempotency_key": "tenant_id, key",
         "rollup": "tenant_id, destination_id, slot_s, slot, result, bucket",
         "portal_session": "tenant_id, id",
+        "replay_job": "tenant_id, id",
         "signing_secret": "tenant_id, destination_id, id",
     }
     return {

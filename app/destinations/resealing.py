@@ -5,11 +5,18 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.crypto import Keyring, UndecryptableError
-from app.destinations.models import Destination, SigningSecret, secret_context
+from app.database import Base
+from app.destinations.models import (
+    Destination,
+    SigningKeyPair,
+    SigningSecret,
+    key_context,
+    secret_context,
+)
 
 
 class Rekeyed(msgspec.Struct, frozen=True):
-    """How many values were sealed anew, and the destinations whose values no key opens."""
+    """How many values were sealed anew, and whose values no key opens."""
 
     sealed: int
     lost: frozenset[str]
@@ -18,28 +25,26 @@ class Rekeyed(msgspec.Struct, frozen=True):
 async def rekey(session: AsyncSession, keyring: Keyring) -> Rekeyed:
     """Seal anew what is not under the newest key; what no key opens stays as it is."""
     sealed, lost = 0, set[str]()
-    # Locked, so that a change at the same moment is not undone by what we read before it.
-    for secret in (await session.scalars(select(SigningSecret).with_for_update())).all():
-        context = secret_context(secret.tenant_id, secret.destination_id)
-        try:
-            fresh = _sealed_anew(secret.sealed, context, keyring)
-        except UndecryptableError:
-            lost.add(secret.destination_id)
-            continue
-        if fresh is not None:
-            secret.sealed, sealed = fresh, sealed + 1
-    for destination in (await session.scalars(select(Destination).with_for_update())).all():
-        try:
-            fresh = _sealed_anew(destination.sealed_headers, destination.headers_context, keyring)
-        except UndecryptableError:
-            lost.add(destination.id)
-            continue
-        if fresh is not None:
-            destination.sealed_headers, sealed = fresh, sealed + 1
+    for table in (SigningSecret, Destination, SigningKeyPair):
+        # Locked, so that a change at the same moment is not undone by what we read before it.
+        for row in (await session.scalars(select(table).with_for_update())).all():
+            column, context, owner = _sealed_in(row)
+            value = getattr(row, column)
+            if not value or keyring.is_current(value):
+                continue
+            try:
+                setattr(row, column, keyring.seal(keyring.open(value, context), context))
+                sealed += 1
+            except UndecryptableError:
+                lost.add(owner)
     return Rekeyed(sealed, frozenset(lost))
 
 
-def _sealed_anew(sealed: bytes | None, context: str, keyring: Keyring) -> bytes | None:
-    if not sealed or keyring.is_current(sealed):
-        return None
-    return keyring.seal(keyring.open(sealed, context), context)
+def _sealed_in(row: Base) -> tuple[str, str, str]:
+    """Return the sealed column of a row, what its value is bound to, and whose it is."""
+    if isinstance(row, SigningSecret):
+        return "sealed", secret_context(row.tenant_id, row.destination_id), row.destination_id
+    if isinstance(row, Destination):
+        return "sealed_headers", row.headers_context, row.id
+    assert isinstance(row, SigningKeyPair)  # noqa: S101  # these three seal
+    return "sealed", key_context(row.id), row.id

@@ -123,7 +123,7 @@ def _storable(field: str, text: str) -> str:
     return text
 
 
-def _event_types(value: Any) -> list[str]:
+def event_types_of(value: Any) -> list[str]:
     rule = (
         f"event_types must be a list of at most {EVENT_TYPES_MAX} types such as"
         " alert.created, alert.* or *; empty means every type"
@@ -171,7 +171,7 @@ def secret_or_none(value: Any) -> Secret | None:
 _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "name": _name,
     "signing_secret": secret_or_none,
-    "event_types": _event_types,
+    "event_types": event_types_of,
     "description": _description,
     "headers": _headers,
     "rate_limit_per_second": _rate,

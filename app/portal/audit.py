@@ -54,7 +54,7 @@ async def show(
     below = query_text(request, "below") or ""
     start = int(below) if below.isascii() and below.isdecimal() and len(below) < 19 else None  # noqa: PLR2004
     is_check = query_text(request, "verify") is not None
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         rows = await trail.page(
             session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=start
         )

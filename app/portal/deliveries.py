@@ -89,7 +89,7 @@ async def show(
     )
     below = query_id(request, "below", "dlv")
     opened = query_id(request, "delivery", "dlv")
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         rows = await queries.list_deliveries(
             session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
         )

@@ -166,7 +166,7 @@ async def delete(
     """Delete after the name was typed; the name is what people check, ids they do not read."""
     _path(destination_id)
     typed = (await form_of(request)).get("confirm", "").strip()
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         destination = await service.get(session, principal.tenant_id, destination_id)
     if typed != destination.name:
         form = _form_of(destination)
@@ -188,7 +188,7 @@ async def _edit_page(
     form: DestinationForm | None = None,
 ) -> Response[Any]:
     path = _path(destination_id)
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         destination = await service.get(session, principal.tenant_id, destination_id)
     return page(
         request,

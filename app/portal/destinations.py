@@ -80,7 +80,7 @@ async def destination_page(
     opened = query_id(request, "delivery", "dlv")
     wanted = DeliveryFilter(destination_id=destination_id, state=state)
     path = f"/integrations/{destination_id}"
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         place = await _place(session, services, principal, destination_id)
         rows = await queries.list_deliveries(
             session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below

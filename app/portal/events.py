@@ -23,7 +23,7 @@ async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
     wanted, below = query_text(request, "type"), query_id(request, "below", "evt")
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         rows = await queries.list_events(
             session, principal.tenant_id, limit=PAGE_SIZE + 1, event_type=wanted, below=below
         )
@@ -50,7 +50,7 @@ async def show_one(
 ) -> Response[Any]:
     known_id(event_id, "evt")
     wanted = DeliveryFilter(event_id=event_id)
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         event, body = await queries.get_event(session, principal.tenant_id, event_id)
         rows = await queries.list_deliveries(
             session, principal.tenant_id, wanted, limit=CHOICES_MAX

@@ -95,7 +95,7 @@ async def _page(
 ) -> Response[Any]:
     window = query_choice(request, "window", Window) or Window.DAY
     sought = query_text(request, "q")
-    async with services.database.reading() as session:
+    async with services.database.reading(principal.tenant_id) as session:
         total, rows = await health_of_tenant(session, principal.tenant_id, window)
     return page(
         request,

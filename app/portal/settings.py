@@ -99,7 +99,7 @@ async def _page(
 ) -> Response[Any]:
     tokens = []
     if principal.may(Permission.TENANT_MANAGE):
-        async with services.database.reading() as session:
+        async with services.database.reading(principal.tenant_id) as session:
             tokens = await service.list_tokens(session, principal.tenant_id)
     return page(
         request,

@@ -7,7 +7,6 @@ const STALE_MS = 20000;
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
-// Swapping ---------------------------------------------------------------------------------------
 // Changes only what differs, so that focus, selection, scroll and open details stay. Elements are
 // matched by id; what stands under [data-keep] is left alone, what a person typed too.
 function morph(from, to) {
@@ -22,8 +21,11 @@ function morph(from, to) {
   for (const child of [...from.children]) if (child.id && !wanted.has(child.id)) child.remove();
   const known = new Map([...from.children].filter((child) => child.id).map((child) => [child.id, child]));
   let at = from.firstChild;
+  const drop = () => ([at] = [at.nextSibling, at.remove()]);
   for (const next of [...to.childNodes]) {
-    const twin = next.id ? known.get(next.id) : at && !at.id && at.nodeName === next.nodeName ? at : null;
+    const named = known.get(next.id);
+    while (named && at !== named && at && !at.id) drop(); // moving a node would take its focus
+    const twin = next.id ? named : at && !at.id && at.nodeName === next.nodeName ? at : null;
     if (!twin) from.insertBefore(next, at);
     else {
       if (twin === at) at = at.nextSibling;
@@ -31,11 +33,7 @@ function morph(from, to) {
       morph(twin, next);
     }
   }
-  while (at) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
-  }
+  while (at) drop();
 }
 
 htmx.defineExtension("morph", {
@@ -56,6 +54,13 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
   if (detail.elt.id === "live") detail.path = detail.elt.getAttribute("hx-get");
   if (detail.verb === "get") for (const [name, value] of [...detail.formData]) if (!value) detail.formData.delete(name);
 });
+// A refresh that was under way when a person went elsewhere comes too late: ask again.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const { elt, path } = detail.requestConfig;
+  if (elt.id !== "live" || path === one("#live").getAttribute("hx-get")) return;
+  detail.shouldSwap = false;
+  htmx.trigger(document.body, "live");
+});
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   const cause = detail.requestConfig.triggeringEvent;
   if (detail.requestConfig.elt.id === "live") return;
@@ -69,7 +74,6 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !one(":popover-open")) one("[data-closes]")?.click();
 });
 
-// Times ------------------------------------------------------------------------------------------
 const UNITS = [[90, 1, "s"], [5400, 60, "min"], [129600, 3600, "h"], [Infinity, 86400, "d"]];
 function span(seconds) {
   const whole = Math.floor(Math.abs(seconds));
@@ -96,7 +100,6 @@ function tellTimes() {
   }
 }
 
-// Freshness --------------------------------------------------------------------------------------
 const stream = { source: null, open: false, heard: 0, fresh: Date.now(), tried: 0 };
 function connect() {
   stream.source?.close();
@@ -138,7 +141,6 @@ function watch() {
   connect();
 }
 
-// Small things -----------------------------------------------------------------------------------
 const revealCopy = () => all("[data-copy]").forEach((button) => (button.hidden = false));
 function toast({ text, bad }) {
   const line = Object.assign(document.createElement("p"), { className: bad ? "toast bad" : "toast", textContent: text });

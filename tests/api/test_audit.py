@@ -179,7 +179,9 @@ async def test_a_spreadsheet_finds_no_formula_in_the_export(world: World) -> Non
     for name in odd:
         await world.make_destination(URL, name=name)
     agent = {"User-Agent": "=1+1"}
-    await world.as_("acme_admin").post("/tokens", json={"name": "t", "role": "auditor"}, headers=agent)
+    await world.as_("acme_admin").post(
+        "/tokens", json={"name": "t", "role": "auditor"}, headers=agent
+    )
 
     answer = await world.as_("acme_auditor").get("/audit/export")
 

@@ -59,14 +59,25 @@ async def test_what_comes_meanwhile_neither_shifts_nor_repeats_a_page(world: Wor
 
 
 async def test_a_malformed_cursor_is_refused(world: World) -> None:
-    odd = ("", "x", "-1", "1.5", "evt_", "dlv_" + "0" * 31, "dlv_" + "G" * 32, "9" * 19, "%00", "a" * 65)
+    odd = (
+        "",
+        "x",
+        "-1",
+        "1.5",
+        "evt_",
+        "dlv_" + "0" * 31,
+        "dlv_" + "G" * 32,
+        "9" * 19,
+        "%00",
+        "a" * 65,
+    )
     for path in LISTS:
         for cursor in odd:
             answer = await world.as_("acme_admin").get(f"{path}?cursor={cursor}")
             assert answer.status_code == 400, (path, cursor)
-            assert [{"field": "cursor", "message": "cursor must be a next_cursor of this list"}] == (
-                answer.json()["errors"]
-            )
+            assert [
+                {"field": "cursor", "message": "cursor must be a next_cursor of this list"}
+            ] == (answer.json()["errors"])
 
 
 async def test_a_cursor_of_another_list_is_refused(world: World) -> None:

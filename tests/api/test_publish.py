@@ -153,7 +153,8 @@ WRONG: list[tuple[dict[str, Any], set[str]]] = [
     ({"type": "a", "data": {}, "id": "a\tb"}, {"id"}),
     ({"type": "a", "data": {}, "id": 5}, {"id"}),
     ({"type": "a", "data": {}, "severity": "high"}, {"severity"}),
-    ({"type": 1, "data": [], "id": "", "tenant": "x", "y": 0}, {"type", "data", "id", "tenant", "y"}),
+    ({"type": 1, "data": [], "id": "", "tenant": "x", "y": 0},
+     {"type", "data", "id", "tenant", "y"}),
 ]  # fmt: skip
 
 

@@ -65,7 +65,9 @@ async def test_what_is_json_is_kept_as_it_came_and_can_be_repeated(world: World)
         again = await admin.post("/events", content=raw)
         read = await admin.get(f"/events/{first.json()['id']}")
 
-        assert (202, 200, first.json()) == (first.status_code, again.status_code, again.json()), what
+        assert (202, 200, first.json()) == (first.status_code, again.status_code, again.json()), (
+            what
+        )
         assert b'"data":' + data + b"}" in read.content, what
 
 

@@ -67,7 +67,11 @@ async def test_a_deleted_destination_is_gone_from_list_and_reading(world: World)
 
     assert (204, b"") == (deleted.status_code, deleted.content)
     assert (await admin.get("/integrations/destinations")).json()["items"] == []
-    for again in (await admin.get(path), await admin.delete(path), await admin.patch(path, json={})):
+    for again in (
+        await admin.get(path),
+        await admin.delete(path),
+        await admin.patch(path, json={}),
+    ):
         assert again.status_code == 404
 
 

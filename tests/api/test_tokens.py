@@ -132,7 +132,8 @@ WRONG: list[tuple[dict[str, Any], set[str]]] = [
     ({"name": "x", "role": "operator", "expires_in_days": True}, {"expires_in_days"}),
     ({"name": "x", "role": "operator", "expires_in_days": "9"}, {"expires_in_days"}),
     ({"name": "x", "role": "operator", "tenant": "globex"}, {"tenant"}),
-    ({"name": 1, "role": 1, "expires_in_days": -1, "y": 1}, {"name", "role", "expires_in_days", "y"}),
+    ({"name": 1, "role": 1, "expires_in_days": -1, "y": 1},
+     {"name", "role", "expires_in_days", "y"}),
 ]  # fmt: skip
 
 

@@ -136,7 +136,9 @@ async def test_removing_everything_is_found(world: World) -> None:
 async def test_a_row_put_in_is_found_even_when_it_chains_on(world: World) -> None:
     await write(world.database, 1)
     last = (await rows(world.database))[-1]
-    forged = AuditEntry(**(last | {"sequence": last["sequence"] + 1, "previous_hash": last["hash"]}))
+    forged = AuditEntry(
+        **(last | {"sequence": last["sequence"] + 1, "previous_hash": last["hash"]})
+    )
     forged.hash = trail.entry_hash(forged)
 
     async with world.database.transaction() as session:
@@ -227,14 +229,14 @@ async def test_a_long_chain_is_walked_in_pieces(world: World) -> None:
 
 async def test_an_entry_is_not_kept_when_its_change_is_not(world: World) -> None:
     before = await verify(world.database)
-    try:
+
+    async def change_that_fails() -> None:
         async with world.database.transaction() as session:
-            await record(
-                session, "acme", ANN, Action.TOKEN_CREATED, Target("token", "tok_1", "x")
-            )
-            raise RuntimeError("the change fails after its entry")
-    except RuntimeError:
-        pass
+            await record(session, "acme", ANN, Action.TOKEN_CREATED, Target("token", "tok_1", "x"))
+            raise RuntimeError("after its entry was written")
+
+    with pytest.raises(RuntimeError):
+        await change_that_fails()
 
     assert before == await verify(world.database)
 

@@ -27,7 +27,7 @@ FLAGS = [
 DESKTOP = {"width": 1360, "height": 860}
 PHONE = {"width": 390, "height": 844}
 #: What a browser logs of answers that are meant to be refusals, or of a page it left.
-EXPECTED = ("status of 400", "status of 401", "htmx:sendAbort")
+EXPECTED = ("status of 400", "status of 401", "htmx:sendAbort", "htmx:afterRequest")
 
 OpenPage = Callable[..., Page]
 left_out = 0

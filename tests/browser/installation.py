@@ -1,12 +1,13 @@
 """A real `oneprotect up` with a second receiver that never takes anything."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.tools.programs import client, eventually, free_port, running
+from tests.tools.programs import client, eventually, running
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Installation:
 
 @contextlib.contextmanager
 def installed(folder: Path) -> Iterator[Installation]:
-    web, good, bad = free_port(), free_port(), free_port()
+    web, good, bad = _free_ports(3)
     folder.joinpath("bad").mkdir()
     with (
         running(folder / "bad", "receiver", "--port", str(bad), "--status", "503") as failing,
@@ -56,3 +57,12 @@ def installed(folder: Path) -> Iterator[Installation]:
         failing.wait_for("listens on")
         up.wait_for("Ctrl-C stops everything")
         yield Installation(*(f"http://127.0.0.1:{port}" for port in (web, good, bad)))
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return distinct ports: all are held at once before they are let go."""
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [sock.getsockname()[1] for sock in sockets]

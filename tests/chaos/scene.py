@@ -76,7 +76,7 @@ class Idle:
     """What the processes of a site do while they should do nothing."""
 
     #: A loop without rest takes a whole core; a patient one next to nothing.
-    MAX_CORE = 0.4
+    MAX_CORE = 0.6
     MAX_LINES_PER_S = 10
 
     def __init__(self, site: Site) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.behaviours import slow
 from tests.chaos import pace
+from tests.chaos.faults import writes_blocked
 from tests.chaos.ledger import Load
 from tests.chaos.scene import Scene, assert_recovered
 
@@ -68,6 +69,23 @@ async def test_web_and_workers_killed_together_lose_nothing(scene: Scene, everyt
     fault = "kill -9 everything" if everything else "kill -9 web and worker"
     await scene.reckon(load, fault, slowest_s)
     assert_recovered(slowest_s, start_s)
+
+
+async def test_nothing_is_acknowledged_before_it_is_committed(scene: Scene) -> None:
+    load = scene.load()
+    keys = [f"{scene.event_type}-{n}" for n in range(8)]
+    async with writes_blocked(scene.site):
+        asked = [asyncio.create_task(load.ask(key)) for key in keys]
+        await asyncio.sleep(0.5)
+        acknowledged = dict(load.accepted)
+        scene.site.web.kill()
+        await asyncio.gather(*asked)
+    await scene.site.heal()
+    for key in keys:
+        assert await load.ask(key)
+
+    assert {} == acknowledged
+    await scene.reckon(load, "kill -9 web before the commit")
 
 
 async def at_random(load: Load) -> None:

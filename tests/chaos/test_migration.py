@@ -7,6 +7,7 @@ import pytest
 
 from app.database import migrate
 from tests.chaos.scene import Scene
+from tests.tools.programs import free_port
 
 EXTRA = """
 import sqlalchemy as sa
@@ -50,7 +51,9 @@ async def test_without_a_schema_both_processes_refuse_to_start_in_one_line(
         scene.site.server.execute("CREATE DATABASE empty")
         url = scene.site.server.url("empty")
     for command in ("serve", "worker"):
-        process = scene.site.start("stray", command, ONEPROTECT_DATABASE_URL=url)
+        process = scene.site.start(
+            "stray", command, ONEPROTECT_DATABASE_URL=url, ONEPROTECT_PORT=str(free_port())
+        )
         assert 0 != await process.code()
         (line,) = process.output.splitlines()
         assert "no schema yet; run: oneprotect migrate" in line

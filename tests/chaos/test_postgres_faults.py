@@ -5,11 +5,9 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator
 
-import psycopg
-from psycopg import sql
-
 from tests.behaviours import answer
 from tests.chaos import pace
+from tests.chaos.faults import locked_tables
 from tests.chaos.scene import Idle, Scene
 from tests.chaos.site import LEASE_S, on_postgresql
 from tests.postgres import Server
@@ -67,7 +65,7 @@ async def test_terminated_connections_lose_nothing_and_duplicate_nothing(scene: 
 async def test_statements_that_time_out_behind_a_lock_are_made_again(scene: Scene) -> None:
     async with impatient(server_of(scene)), scene.load() as load:
         await load.reached(20)
-        async with locked(server_of(scene), "delivery", "event"):
+        async with locked_tables(server_of(scene), "delivery", "event"):
             await asyncio.sleep(1.0)
         recovery_s = await scene.record.settled(await scene.record.open())
         await load.reached(20)
@@ -83,7 +81,7 @@ async def test_a_worker_outlives_a_destination_that_cannot_be_disabled_now(scene
     scene.receiver.behaviour = answer(410)
     load = scene.load()
     async with impatient(server_of(scene)):
-        async with locked(server_of(scene), "destination"):
+        async with locked_tables(server_of(scene), "destination"):
             assert await load.ask("gone")
             await scene.record.settled(await scene.record.open())
             await asyncio.sleep(0.5)
@@ -123,14 +121,3 @@ async def impatient(server: Server) -> AsyncIterator[None]:
     finally:
         server.execute("ALTER DATABASE postgres RESET statement_timeout")
         server.execute(EVERYBODY)
-
-
-@contextlib.asynccontextmanager
-async def locked(server: Server, *tables: str) -> AsyncIterator[None]:
-    """Keep everybody else from writing to these tables."""
-    names = sql.SQL(", ").join(sql.Identifier(table) for table in tables)
-    async with await psycopg.AsyncConnection.connect(server.url()) as connection:
-        await connection.execute("SET statement_timeout = 0")
-        await connection.execute(sql.SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(names))
-        yield
-        await connection.rollback()

@@ -94,7 +94,8 @@ async def set_up(scene: Scene, stack: AsyncExitStack) -> dict[str, tuple[str, Ki
     looped = await stack.enter_async_context(Receiver())
     looped.behaviour = redirect(looped.url)
     urls["redirect loop"] = (looped.url, Kind.HTTP_ERROR, 302)
-    urls["no TLS behind https"] = (looped.url.replace("http:", "https:"), Kind.TLS_ERROR, None)
+    plain = await stack.enter_async_context(Receiver(greeting=b"220 mail.example ESMTP\r\n"))
+    urls["no TLS behind https"] = (plain.url.replace("http:", "https:"), Kind.TLS_ERROR, None)
     for name, (url, kind, status) in urls.items():
         wanted[await scene.make_destination(url)] = (name, kind, status)
     return wanted

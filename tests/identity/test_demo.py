@@ -29,9 +29,7 @@ async def test_the_tokens_of_the_contract_work_with_their_roles(world: World) ->
         ("op_local_globex_admin", "globex", "tenant_admin"),
         ("op_local_platform", "platform", "platform"),
     ):
-        answer = await world.client.get(
-            "/api/v1/me", headers={"Authorization": f"Bearer {token}"}
-        )
+        answer = await world.client.get("/api/v1/me", headers={"Authorization": f"Bearer {token}"})
         assert (tenant, role) == (answer.json()["tenant"], answer.json()["role"])
 
 
@@ -58,9 +56,7 @@ async def test_outside_local_the_start_is_refused_in_one_line(world: World) -> N
 async def test_one_left_token_or_user_is_enough_for_the_refusal(world: World) -> None:
     async with world.database.transaction() as session:
         await session.execute(delete(Member))
-        await session.execute(
-            delete(ApiToken).where(ApiToken.tenant_id.in_(("acme", "globex")))
-        )
+        await session.execute(delete(ApiToken).where(ApiToken.tenant_id.in_(("acme", "globex"))))
     with pytest.raises(SettingsError):
         await demo.refuse_outside_local(settings(Env.PRODUCTION), world.database)
 

@@ -105,7 +105,11 @@ async def test_wrong_members_are_refused(world: World) -> None:
 
 
 async def test_the_platform_role_belongs_to_the_platform_and_to_no_tenant(world: World) -> None:
-    for tenant, role in (("acme", Role.PLATFORM), (PLATFORM, Role.OPERATOR), ("nope", Role.AUDITOR)):
+    for tenant, role in (
+        ("acme", Role.PLATFORM),
+        (PLATFORM, Role.OPERATOR),
+        ("nope", Role.AUDITOR),
+    ):
         async with world.database.transaction() as session:
             with pytest.raises(Invalid):
                 await service.create_token(
@@ -132,7 +136,9 @@ async def test_revoking_twice_or_a_foreign_token_is_not_found(world: World) -> N
 async def open_session(world: World) -> str:
     async with world.database.transaction() as session:
         member = await service.authenticate(session, "auditor@acme.example", DEMO_PASSWORD)
-        return await service.open_session(session, member, address="192.0.2.7", user_agent="x" * 999)
+        return await service.open_session(
+            session, member, address="192.0.2.7", user_agent="x" * 999
+        )
 
 
 async def holder(world: World, text: str) -> str | None:

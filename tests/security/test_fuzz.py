@@ -66,15 +66,9 @@ def mutated(draw: st.DrawFn) -> str:
     url = draw(corpus_urls)
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(url)))
-        kind = draw(st.integers(0, 2))
-        inserted = draw(st.characters() | st.sampled_from(".:/@[]%\\#?0x1"))
-        url = (
-            url[:at] + inserted + url[at:]
-            if kind == 0
-            else url[:at] + url[at + 1 :]
-            if kind == 1
-            else url[:at] + url[at : at + 1] + url[at:]
-        )
+        more = draw(st.characters() | st.sampled_from(".:/@[]%\\#?0x1"))
+        head, tail = url[:at], url[at:]
+        url = draw(st.sampled_from([head + more + tail, head + tail[1:], head + tail[:1] + tail]))
     return url
 
 

@@ -1,6 +1,5 @@
 """What one claim costs, with few and with very many due rows."""
 
-import statistics
 import time
 from typing import Final
 from uuid import uuid4
@@ -11,13 +10,14 @@ from app.deliveries.store import ClaimRequest
 from app.tools.bench.plan import FEW_ROWS
 from app.tools.bench.stage import Stage
 
-CLAIMS: Final = 15
+CLAIMS: Final = 25
 
 
 async def claim_ms(stage: Stage) -> dict[str, float]:
-    """Return the median milliseconds of a claim by the number of due rows.
+    """Return the milliseconds of a claim by the number of due rows; call it when no worker runs.
 
-    Call it when no worker runs. Each claim is rolled back, so that the next one finds the same.
+    Each claim is rolled back, so that the next one finds the same. The best of them counts, as in
+    timeit: the rest is other programs' noise.
     """
     found: dict[str, float] = {}
     due = 0
@@ -25,7 +25,7 @@ async def claim_ms(stage: Stage) -> dict[str, float]:
         await stage.insert_due(size - due, stage.destinations, with_events=False)
         due = size
         await _settle(stage)
-        found[str(size)] = round(statistics.median([await _claim(stage) for _ in range(CLAIMS)]), 2)
+        found[str(size)] = round(min([await _claim(stage) for _ in range(CLAIMS)]), 2)
     return found
 
 

@@ -14,7 +14,7 @@ from app.tools.bench.publishers import Publisher, publish_batches, publish_paced
 from app.tools.bench.sink import Arrival
 from app.tools.bench.stage import LOOK_EVERY_S, Stage, path
 
-#: The workers find what is due before this is over.
+#: The lanes rest until every worker is there; none finds anything before.
 _REST_S = 3_600.0
 
 Publish = Callable[[Callable[[], Publisher], int, threading.Event], tuple[dict[str, float], float]]
@@ -39,9 +39,9 @@ class Figures(msgspec.Struct, kw_only=True):
 
     def faults(self) -> tuple[int, int]:
         """Return how many events are missing somewhere, and how many pairs came again."""
-        times = Counter((key.decode(), path) for _, path, key in self.arrivals)
-        pairs = {(key, path) for key, paths in self.expected.items() for path in paths}
-        lost = {key for key, path in pairs - times.keys()}
+        times = Counter((key.decode(), seen) for _, seen, key in self.arrivals)
+        pairs = {(key, wanted) for key, paths in self.expected.items() for wanted in paths}
+        lost = {key for key, _ in pairs - times.keys()}
         return len(lost), sum(times[pair] - 1 for pair in pairs & times.keys())
 
 

@@ -12,7 +12,7 @@ from app.tools.bench.children import answer, child
 
 #: A request to a path that starts so is read and never answered.
 NEVER: Final = "/never"
-_ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+ANSWER: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 _BACKLOG: Final = 1024
 
 #: First byte (of the machine's monotonic clock), path, webhook-id.
@@ -93,7 +93,7 @@ class _Connection(asyncio.Protocol):
         path = head.split(b" ", 2)[1]
         self._arrivals.append((self._since, path, _field(head, b"\r\nwebhook-id: ")))
         if not path.startswith(NEVER.encode()):
-            self._transport.write(_ANSWER)
+            self._transport.write(ANSWER)
         return whole
 
 

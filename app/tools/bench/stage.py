@@ -17,6 +17,7 @@ from app.audit.models import SYSTEM
 from app.crypto import KEY_BYTES
 from app.database import Database, new_id
 from app.database.migrate import migrate
+from app.deliveries.engine import USER_AGENT
 from app.deliveries.models import OPEN, Delivery, Heartbeat
 from app.deliveries.store import Owed, store_for
 from app.destinations import service as destinations
@@ -26,6 +27,7 @@ from app.events.intake import EventIn, NewEvent, compose
 from app.identity import service as identity
 from app.identity.permissions import Role
 from app.runtime import keyring_of
+from app.sending.signing import Secret, delivery_headers, signature
 from app.settings import Settings
 from app.tools import ports
 from app.tools.bench import processes, procfs
@@ -200,11 +202,22 @@ async def open_stage(plan: Plan, tell: Progress) -> AsyncIterator[tuple[Stage, C
 
 def _postings(plan: Plan, settings: Settings, sink: Sink) -> Postings:
     at_once = settings.max_in_flight_per_destination * plan.destinations
+    event = new_events(1, plan.payload_bytes)[0]
+    now = int(time.time())
+    headers = delivery_headers(
+        message_id=event.id,
+        event_type=event.type,
+        attempt=1,
+        timestamp=now,
+        signature=signature([Secret.generate()], event.id, now, event.body),
+        user_agent=USER_AGENT,
+        extra={},
+    )
     return Postings(
         urls=[sink.url(path(number)) for number in range(plan.destinations)],
         allow=settings.egress_allow,
-        event_type=EVENT_TYPE,
-        body=new_events(1, plan.payload_bytes)[0].body,
+        headers=headers,
+        body=event.body,
         at_once=min(at_once, settings.max_in_flight),
     )
 

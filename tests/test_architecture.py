@@ -1,0 +1,142 @@
+"""The rules of the house, as tests: who imports whom, how long a file is, what it may hold."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.application.use_cases import read_user_options
+from importlinter.cli import lint_imports
+
+from app.audit.models import Action
+from app.database import Base, new_id
+from app.settings import READERS
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [*ROOT.glob("app/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("migrations/**/*.py")]
+MAX_LINES = 400
+UNFINISHED = re.compile(
+    r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|pytest\.(skip|xfail)|mark\.(skip|xfail)"
+)
+PACKAGES = sorted(
+    ".".join(path.relative_to(ROOT).parent.parts) for path in ROOT.glob("app/**/__init__.py")
+)
+
+
+def test_the_import_contracts_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    from importlinter import configuration
+
+    configuration.configure()
+
+    assert 4 <= len(read_user_options().contracts_options)
+    assert 0 == lint_imports(is_debug_mode=False, no_cache=True)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_package_can_be_imported_first(package: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import {package}"],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in SOURCES}
+
+    assert len(lengths) > 60
+    assert {} == {str(path): length for path, length in lengths.items() if length > MAX_LINES}
+
+
+def test_nothing_is_left_unfinished() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in SOURCES
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if UNFINISHED.search(line)
+    ]
+
+    assert [] == found
+
+
+def test_every_file_opens_with_its_purpose() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if path.read_text().strip() and ast.get_docstring(ast.parse(path.read_text())) is None
+    ]
+
+    assert [] == silent
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    shapeless = {"utils", "util", "common", "helpers", "helper", "misc", "manager", "handlers"}
+
+    assert set() == {path.stem for path in SOURCES} & shapeless
+    assert set() == {path.parent.name for path in SOURCES} & shapeless
+
+
+def test_no_route_returns_a_mapped_class() -> None:
+    mapped = {mapper.class_.__name__ for mapper in Base.registry.mappers}
+    returned = {
+        f"{path.name}:{node.name}"
+        for path in ROOT.glob("app/api/*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.AsyncFunctionDef)
+        and node.decorator_list
+        and node.returns is not None
+        and mapped & {name.id for name in ast.walk(node.returns) if isinstance(name, ast.Name)}
+    }
+
+    assert len(mapped) >= 12
+    assert set() == returned
+
+
+def test_only_the_database_room_commits() -> None:
+    committing = {
+        str(path.relative_to(ROOT))
+        for path in ROOT.glob("app/**/*.py")
+        if "tools" not in path.parts  # the bench has a scratch database of its own
+        and re.search(r"\.(commit|rollback)\(\)", path.read_text())
+    }
+
+    assert committing <= {"app/database/engine.py"}
+
+
+@pytest.mark.parametrize("root", ["app.asgi", "app.worker"])
+def test_each_process_knows_every_table_that_the_migrations_make(root: str) -> None:
+    program = f"import {root}, app.database as d; print(*d.Base.metadata.tables)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    made = {
+        name
+        for path in ROOT.glob("migrations/versions/*.py")
+        for name in re.findall(r'create_table\(\s*"(\w+)"', path.read_text())
+    }
+
+    assert len(made) >= 14
+    assert made == set(done.stdout.split())
+
+
+def test_ids_sort_by_time() -> None:
+    ids = [new_id("x") for _ in range(1_000)]
+
+    assert ids == sorted(set(ids))
+
+
+def test_every_action_has_a_sentence() -> None:
+    for action in Action:
+        assert re.fullmatch(r"[A-Z][a-z]+( [a-z]+)+", action.sentence), action
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+
+    assert [] == [name for name in READERS if name not in readme]
