@@ -3,12 +3,14 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from typing import Any
 
 import structlog
-from litestar import Litestar
+from litestar import Litestar, Request, Response
 from litestar.config.compression import CompressionConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import HTTPException, NotFoundException
 
 from app.api import HANDLERS, Limits, add_headers, api_router, system_router
 from app.api.docs import openapi_config
@@ -16,7 +18,7 @@ from app.database import Database
 from app.deliveries.store import store_for
 from app.live import LiveHub
 from app.observability.logs import set_up_logs
-from app.portal import csrf_config, portal_router, template_config
+from app.portal import PAGE_HANDLERS, portal_router, template_config
 from app.runtime import check_before_start, egress_of, keyring_of
 from app.services import Services
 from app.settings import Settings
@@ -43,15 +45,22 @@ def create_app(settings: Settings | None = None) -> Litestar:
         route_handlers=[api_router(), system_router(), portal_router()],
         lifespan=[lifespan],
         dependencies={"services": Provide(services, sync_to_thread=False)},
-        exception_handlers=HANDLERS,
+        exception_handlers={**HANDLERS, NotFoundException: _no_such_route},
         before_send=[add_headers],
         openapi_config=openapi_config(),
         template_config=template_config(),
-        csrf_config=csrf_config(settings),
         compression_config=CompressionConfig("gzip", exclude=["^/live$"]),
         logging_config=None,
         state=State({"settings": settings, "limits": Limits()}),
     )
+
+
+def _no_such_route(request: Request[Any, Any, Any], fault: NotFoundException) -> Response[Any]:
+    """Answer in the language of the face that was asked: a document below /api, else a page."""
+    of_the_api = request.scope["path"].startswith("/api/")
+    handlers = HANDLERS if of_the_api else PAGE_HANDLERS
+    answer: Response[Any] = handlers[HTTPException](request, fault)
+    return answer
 
 
 @contextlib.asynccontextmanager

@@ -42,6 +42,9 @@ class DestinationIn(msgspec.Struct, forbid_unknown_fields=True):
     ] = {}
     rate_limit_per_second: Annotated[int, msgspec.Meta(ge=1, le=rules.RATE_MAX)] | None = None
     ordered: bool = False
+    asymmetric_signature: Annotated[
+        bool, msgspec.Meta(description="sign with Ed25519 (v1a) too, beside v1")
+    ] = False
 
 
 class DestinationPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,6 +57,7 @@ class DestinationPatch(msgspec.Struct, forbid_unknown_fields=True):
     headers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
     rate_limit_per_second: int | msgspec.UnsetType | None = msgspec.UNSET
     ordered: bool | msgspec.UnsetType = msgspec.UNSET
+    asymmetric_signature: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class RotateIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,6 +88,7 @@ class DestinationOut(msgspec.Struct, frozen=True, kw_only=True):
     header_names: list[str]
     rate_limit_per_second: int | None
     ordered: bool
+    asymmetric_signature: bool
     status: Status
     disabled_reason: str | None
     secret_fingerprint: str | None
@@ -128,6 +133,7 @@ def _shown(
         header_names=service.header_names(destination, services.keyring),
         rate_limit_per_second=destination.rate_limit_per_second,
         ordered=destination.ordered,
+        asymmetric_signature=destination.asymmetric_signature,
         status=health.status_of(destination, lane),
         disabled_reason=destination.disabled_reason,
         secret_fingerprint=fingerprints.get(destination.id),

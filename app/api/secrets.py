@@ -49,8 +49,9 @@ class Secrets(Controller):
     @delete(
         "/{secret_id:str}",
         summary="Revoke a signing secret now",
-        description="It signs nothing more, at once. The last live one cannot be revoked: rotate"
-        " first. When the current one is revoked, the newest that is left takes its place.",
+        description="Only attempts that are already on their way still carry it. The last live one"
+        " cannot be revoked: rotate first. When the current one is revoked, the newest that is left"
+        " takes its place.",
         opt=needs(Permission.DESTINATION_CHANGE),
         responses=documented(404, 409),
     )

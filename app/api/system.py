@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 
 from app import __version__
+from app.api.keys import webhooks_keys
 from app.database.migrate import current_revision, newest_revision
 from app.deliveries import heartbeat
 from app.services import Services
@@ -64,4 +65,4 @@ async def metrics() -> Response[bytes]:
 
 
 def system_router() -> Router:
-    return Router("/", route_handlers=[live, ready, metrics], opt={"exclude_from_csrf": True})
+    return Router("/", route_handlers=[live, ready, metrics, webhooks_keys], opt={"exclude_from_csrf": True})

@@ -6,10 +6,12 @@ and no connection held while we talk to the outside, and a slow receiver holds u
 """
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import Final
 from uuid import uuid4
 
@@ -24,7 +26,7 @@ from app.deliveries import strict
 from app.deliveries.models import State, Trigger
 from app.deliveries.recorder import Backoff, OnSettled, Recorder
 from app.deliveries.retry import plan
-from app.deliveries.slots import Slots
+from app.deliveries.slots import AHEAD, Slots
 from app.deliveries.store import (
     LANES_PER_CLAIM,
     ClaimRequest,
@@ -34,8 +36,9 @@ from app.deliveries.store import (
     store_for,
 )
 from app.destinations.models import headers_context, secret_context
+from app.destinations.signing_keys import OpenKeys
 from app.sending.outcome import Outcome
-from app.sending.signing import Secret, delivery_headers, signature
+from app.sending.signing import Secret, SigningKey, delivery_headers, signature
 from app.sending.transport import Sender
 from app.settings import Settings
 
@@ -53,12 +56,21 @@ SWEEP_EVERY_S: Final = 1.0
 SHUTDOWN_GRACE_S: Final = 8.0
 
 
+class Found(Enum):
+    """What a claim tells of what it left."""
+
+    MORE = auto()  # there may be more at once
+    CAPPED = auto()  # more is due to destinations that have all they may have in our hands
+    ALL = auto()  # nothing else is due
+
+
 class Road(msgspec.Struct, frozen=True):
     """An opened route: it lives in memory for one batch."""
 
     url: str
     headers: dict[str, str]
     secrets: list[Secret]
+    keys: list[SigningKey]
 
 
 class Ready(msgspec.Struct, frozen=True, eq=False):
@@ -89,6 +101,7 @@ class Engine:
         self._store = store_for(database.dialect)
         self._sender = sender
         self._keyring = keyring
+        self._signing_keys = OpenKeys(database, keyring)
         self._settings = settings
         self._slots: Slots[Ready] = Slots(
             overall=settings.max_in_flight, each=settings.max_in_flight_per_destination
@@ -97,7 +110,7 @@ class Engine:
         self._recorder.is_idle = lambda: not self._slots.in_flight
         self._on_settled = on_settled
         self._look = asyncio.Event()
-        self._want_room = False
+        self._room_at = -1  # look again when no more than this is held
         self._stopping = False
         self._tasks: dict[asyncio.Task[None], Lease] = {}
         self._booked: dict[Ready, asyncio.TimerHandle] = {}
@@ -135,7 +148,7 @@ class Engine:
         while not self._stopping:
             self._look.clear()
             if not self._has_room():
-                self._want_room = True
+                self._room_at = (AHEAD - 2) * self._settings.max_in_flight
                 await self._look.wait()
                 continue
             try:
@@ -144,9 +157,10 @@ class Engine:
                 await backoff.wait("claim", fault)
                 continue
             backoff.reset()
-            if not claimed:
-                # Nothing is due, unless it is due to a destination that has its share already.
-                self._want_room = self._slots.is_capped
+            if claimed is not Found.MORE:
+                # What is left may be due to destinations that have their share: claim for them
+                # again when half of what we hold is done, not at every slot that frees.
+                self._room_at = self._slots.held // 2 if claimed is Found.CAPPED else -1
                 await _wait(self._look, POLL_S)
 
     def _has_room(self) -> bool:
@@ -155,8 +169,8 @@ class Engine:
         # Claim in gulps: a statement per freed slot would be all overhead.
         return not self._slots.held or self._slots.free >= 2 * self._settings.max_in_flight
 
-    async def _claim(self) -> int:
-        """Lease a batch and start what may start; return how many."""
+    async def _claim(self) -> Found:
+        """Lease a batch and start what may start; say whether another claim would find more."""
         lease_s = self._settings.delivery_timeout + LEASE_MARGIN_S
         request = ClaimRequest(
             limit=self._slots.free,
@@ -172,7 +186,7 @@ class Engine:
         if not leases:
             # The walk reached the end of the lanes: go round once more before resting.
             at_start, self._after = self._after == ("", ""), ("", "")
-            return 0 if at_start else await self._claim()
+            return _found(request, leases) if at_start else await self._claim()
         if now_s is not None:
             self._clock_offset_s = now_s - time.time()
         lanes = {(lease.tenant_id, lease.destination_id) for lease in leases}
@@ -181,14 +195,16 @@ class Engine:
         async with self._database.hot() as c:
             bodies = await self._store.bodies(c, leases)
             routes = await self._store.routes(c, leases)
-        roads = {key: self._open(route) for key, route in routes.items()}
+        is_asked = any(route.asymmetric for route in routes.values())
+        keys = await self._signing_keys.all() if is_asked else []
+        roads = {name: self._open(route, keys) for name, route in routes.items()}
         for lease in leases:
             road, body = roads.get(lease.destination_id), bodies.get(lease.event_id)
             if road is not None and body is not None:
                 self._admit(Ready(lease, road, body, latest + lease.wait_s))
             # Otherwise it is no attempt: it was logged, and the lease runs out.
         self._start_waiting()
-        return len(leases)
+        return _found(request, leases)
 
     async def _lease(self, request: ClaimRequest) -> tuple[list[Lease], float | None]:
         async with self._database.hot() as c:
@@ -220,7 +236,7 @@ class Engine:
         """Count what is in our hands per destination."""
         return self._slots.busy() + Counter(ready.destination_id for ready in self._booked)
 
-    def _open(self, route: Route) -> Road | None:
+    def _open(self, route: Route, keys: list[SigningKey]) -> Road | None:
         """Unseal a route for one batch; None when it cannot be signed for."""
         headers: dict[str, str] = {}
         try:
@@ -233,10 +249,11 @@ class Engine:
         except UndecryptableError:
             log.exception("secret.undecryptable", destination_id=route.destination_id)
             return None
-        if not secrets:  # nothing is ever sent unsigned
+        keys = keys if route.asymmetric else []
+        if not secrets or (route.asymmetric and not keys):  # nothing is ever sent unsigned
             log.error("secret.missing", destination_id=route.destination_id)
             return None
-        return Road(route.endpoint_url, headers, secrets)
+        return Road(route.endpoint_url, headers, secrets, keys)
 
     # send
 
@@ -254,8 +271,8 @@ class Engine:
         self._tell_of_room()
 
     def _tell_of_room(self) -> None:
-        if self._want_room and self._has_room():
-            self._want_room = False
+        if self._slots.held <= self._room_at and self._has_room():
+            self._room_at = -1
             self._look.set()
 
     async def _attempt(self, ready: Ready) -> None:
@@ -274,7 +291,7 @@ class Engine:
             event_type=lease.event_type,
             attempt=lease.attempt_count + 1,
             timestamp=timestamp,
-            signature=signature(road.secrets, lease.event_id, timestamp, body),
+            signature=signature(road.secrets, lease.event_id, timestamp, body, road.keys),
             user_agent=USER_AGENT,
             extra=road.headers,
         )
@@ -310,6 +327,8 @@ class Engine:
         self._tell_of_room()
         # Be there when the first of these is due again; the poll is for what others recorded.
         soonest = min((s.delay_s for s in settled if s.delay_s is not None), default=None)
+        if any(s.lease.strict for s in settled):
+            self.wake()  # the next in line
         if soonest is not None:
             asyncio.get_running_loop().call_later(soonest + 0.001, self.wake)
         await self._on_settled(settled)
@@ -364,6 +383,18 @@ class Engine:
             log.info("lease.given_back", deliveries=len(leases))
         except (SQLAlchemyError, OSError) as fault:
             log.warning("lease.kept", deliveries=len(leases), fault=type(fault).__name__)
+
+
+def _found(request: ClaimRequest, leases: list[Lease]) -> Found:
+    """Judge from what a claim was given and what it found."""
+    lanes = Counter(lease.destination_id for lease in leases)
+    share = min(request.per_lane, math.ceil(request.limit / max(1, len(lanes))))
+    if len(lanes) >= LANES_PER_CLAIM or len(leases) >= request.limit:
+        return Found.MORE
+    held = lanes + Counter(request.busy)
+    if any(n >= request.per_lane for n in held.values()):
+        return Found.CAPPED
+    return Found.MORE if any(n >= share for n in lanes.values()) else Found.ALL
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

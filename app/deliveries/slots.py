@@ -53,11 +53,6 @@ class Slots(Generic[T]):
         """How many leases of one destination may be held."""
         return AHEAD * self._each
 
-    @property
-    def is_capped(self) -> bool:
-        """Whether some destination has all that it may have in our hands."""
-        return any(held >= self.per_lane for held in self.busy().values())
-
     def busy(self) -> Counter[str]:
         """Return what is held per destination."""
         held = Counter(self._sending)

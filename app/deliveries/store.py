@@ -36,14 +36,15 @@ class Lease(msgspec.Struct, frozen=True):
     trigger: Trigger
     token: str
     wait_s: float = 0.0  # of a paced destination: when to send within the time booked for it
+    strict: bool = False  # of a destination with rules of its own
 
 
-def lease_of(row: Any, token: str, wait_s: float = 0.0) -> Lease:
+def lease_of(row: Any, token: str, wait_s: float = 0.0, *, strict: bool = False) -> Lease:
     """Make a lease of a claimed row: the columns in the order of Lease, `trigger` last."""
     tenant_id, delivery_id, destination_id, event_id, event_type, attempts, retries, trigger = row
     return Lease(
         tenant_id, delivery_id, destination_id, event_id, event_type, attempts, retries,
-        Trigger(trigger), token, wait_s,
+        Trigger(trigger), token, wait_s, strict,
     )  # fmt: skip
 
 
@@ -74,6 +75,7 @@ class Route(msgspec.Struct, frozen=True):
     endpoint_url: str
     sealed_headers: bytes | None
     sealed_secrets: list[bytes]
+    asymmetric: bool = False  # signed with the installation's key pairs too
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,10 +179,10 @@ class Store(Protocol):
 def routes_of(rows: Iterable[Any]) -> dict[str, Route]:
     """Fold (destination, secret) rows into one route per destination, newest secret first."""
     routes: dict[str, Route] = {}
-    for tenant_id, destination_id, url, headers, sealed in rows:
+    for tenant_id, destination_id, url, headers, asymmetric, sealed in rows:
         route = routes.get(destination_id)
         if route is None:
-            route = Route(tenant_id, destination_id, url, headers, [])
+            route = Route(tenant_id, destination_id, url, headers, [], bool(asymmetric))
             routes[destination_id] = route
         if sealed is not None:
             route.sealed_secrets.append(sealed)

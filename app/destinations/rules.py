@@ -41,6 +41,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] | UnsetType = UNSET
     rate_limit_per_second: int | UnsetType | None = UNSET
     ordered: bool | UnsetType = UNSET
+    asymmetric_signature: bool | UnsetType = UNSET
 
 
 class FieldFault(ValueError):
@@ -152,10 +153,13 @@ def _rate(value: Any) -> int | None:
     return value
 
 
-def _ordered(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise FieldFault("ordered must be true or false")
-    return value
+def _yes_or_no(name: str) -> Callable[[Any], bool]:
+    def read(value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise FieldFault(f"{name} must be true or false")
+        return value
+
+    return read
 
 
 def secret_or_none(value: Any) -> Secret | None:
@@ -175,7 +179,8 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "description": _description,
     "headers": _headers,
     "rate_limit_per_second": _rate,
-    "ordered": _ordered,
+    "ordered": _yes_or_no("ordered"),
+    "asymmetric_signature": _yes_or_no("asymmetric_signature"),
 }
 
 

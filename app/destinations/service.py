@@ -14,6 +14,7 @@ from app import audit
 from app.audit.models import Action, Actor, Target
 from app.crypto import Keyring, UndecryptableError
 from app.database import new_id, utcnow
+from app.destinations import signing_keys
 from app.destinations.models import Destination, Lane, SigningSecret, secret_context
 from app.destinations.rules import Draft
 from app.errors import FieldError, Invalid, NotFound
@@ -40,6 +41,7 @@ async def register(
         event_types=draft.event_types or [],
         rate_limit_per_second=draft.rate_limit_per_second or None,
         ordered=draft.ordered or False,
+        asymmetric_signature=draft.asymmetric_signature or False,
         created_at=now,
         updated_at=now,
     )
@@ -47,6 +49,8 @@ async def register(
     session.add(destination)
     session.add(Lane(tenant_id=tenant_id, destination_id=destination.id))
     await session.flush()
+    if destination.asymmetric_signature:
+        await signing_keys.ensure(session, keyring)
     secret = draft.signing_secret or Secret.generate()
     _add_secret(session, destination, secret, keyring, actor)
     shown = _visible(destination, sorted(draft.headers or {})) | {"secret": secret.fingerprint}
@@ -93,6 +97,8 @@ async def change(
         setattr(destination, name, value)
     if draft.headers is not UNSET:
         destination.sealed_headers = _seal_headers(destination, draft.headers, keyring)
+    if destination.asymmetric_signature:
+        await signing_keys.ensure(session, keyring)
     headers = old_headers if draft.headers is UNSET else draft.headers
     after = _visible(destination, sorted(headers))
     changes: dict[str, Any] = {
@@ -247,6 +253,7 @@ def _visible(destination: Destination, headers: list[str]) -> dict[str, Any]:
         "headers": headers,
         "rate_limit_per_second": destination.rate_limit_per_second,
         "ordered": destination.ordered,
+        "asymmetric_signature": destination.asymmetric_signature,
     }
 
 

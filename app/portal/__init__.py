@@ -3,7 +3,6 @@
 from typing import Final
 
 from litestar import Router
-from litestar.config.csrf import CSRFConfig
 from litestar.di import Provide
 
 from app.portal import (
@@ -12,9 +11,14 @@ from app.portal import (
     deliveries,
     destination_changes,
     destinations,
+    error_pages,
     events,
+    guide,
     integrations,
     live,
+    replays,
+    retries,
+    secrets,
     session,
     settings,
 )
@@ -23,16 +27,10 @@ from app.portal.guards import guard, provide_principal
 from app.portal.headers import SecurityHeaders
 from app.portal.rendering import template_config
 from app.portal.throttle import Throttle
-from app.settings import Settings
 
-__all__ = ["PAGE_HANDLERS", "csrf_config", "portal_router", "template_config"]
+__all__ = ["PAGE_HANDLERS", "portal_router", "template_config"]
 
 MAX_FORM_BYTES: Final = 64 * 1024
-
-
-def csrf_config(_settings: Settings) -> CSRFConfig | None:
-    """None: the portal's guard proves each form against its session, which is stricter."""
-    return None
 
 
 def portal_router() -> Router:
@@ -54,10 +52,17 @@ def portal_router() -> Router:
             destination_changes.send_test,
             destinations.show,
             events.show,
+            error_pages.lost,
             events.show_one,
+            guide.send_test,
+            guide.show,
             integrations.create,
             integrations.show,
             live.ticks,
+            replays.change,
+            replays.start,
+            retries.retry_selected,
+            secrets.revoke,
             session.home,
             session.sign_in,
             session.sign_in_form,

@@ -10,15 +10,15 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import utcnow
-from app.deliveries import queries
+from app.deliveries import queries, replay
 from app.deliveries.health import DestinationHealth, Window, health_of_tenant
-from app.deliveries.models import State
+from app.deliveries.models import ReplayJob, State
 from app.deliveries.queries import DeliveryFilter
 from app.destinations import service
 from app.destinations.models import Destination, Lane
 from app.errors import NotFound
 from app.identity.permissions import Permission, Principal
-from app.portal import charts
+from app.portal import charts, replays
 from app.portal.cookies import Http
 from app.portal.deliveries import PAGE_SIZE, story_of
 from app.portal.fields import known_id, query_choice, query_id
@@ -32,6 +32,7 @@ OVERLAPS: Final = ((86_400, "24 hours"), (3_600, "1 hour"), (604_800, "7 days"),
 class Credential(msgspec.Struct, frozen=True):
     """A signing secret as it may be shown: never its text."""
 
+    id: str
     fingerprint: str
     created_at: datetime
     created_by: str
@@ -52,6 +53,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane | None
     row: DestinationHealth
     credentials: list[Credential]
+    replays: list[ReplayJob]
     header_names: list[str]
 
 
@@ -106,6 +108,9 @@ async def destination_page(
         story=story,
         fresh=fresh,
         overlaps=OVERLAPS,
+        spans=replays.SPANS,
+        choices=replays.CHOICES,
+        share_of=replay.progress,
     )
 
 
@@ -129,7 +134,7 @@ async def _place(
         raise NotFound
     now = utcnow()
     credentials = [
-        Credential(s.fingerprint, s.created_at, s.created_by, s.expires_at)
+        Credential(s.id, s.fingerprint, s.created_at, s.created_by, s.expires_at)
         for s in await service.secrets_of(session, principal.tenant_id, destination_id)
         if s.expires_at is None or s.expires_at > now
     ]
@@ -138,5 +143,8 @@ async def _place(
         lane=lane,
         row=row,
         credentials=credentials,
+        replays=await replay.list_jobs(
+            session, principal.tenant_id, destination_id=destination_id, limit=replays.SHOWN
+        ),
         header_names=service.header_names(destination, services.keyring),
     )

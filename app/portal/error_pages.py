@@ -5,14 +5,14 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
-from litestar import Response
+from litestar import Response, get
 from litestar.exceptions import HTTPException
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import AppError, NotFound, TooManyRequests, Unauthenticated, Unavailable
 from app.portal.cookies import Http
-from app.portal.guards import BACKGROUND
+from app.portal.guards import BACKGROUND, PUBLIC
 from app.portal.rendering import is_htmx, link, page, redirect
 
 log = structlog.get_logger(__name__)
@@ -24,6 +24,12 @@ _TITLES: Final = {
     429: "Too many attempts",
     503: "Temporarily unavailable",
 }
+
+
+@get("/{path:path}", opt=PUBLIC)
+async def lost() -> None:
+    """Answer what no route knows; the other faces' folders keep their own answers."""
+    raise NotFound
 
 
 def on_app_error(request: Http, fault: AppError) -> Response[Any]:

@@ -9,7 +9,14 @@ import msgspec
 STORED_BODY_BYTES = 16 * 1024
 MAX_RETRY_AFTER_S = 86_400
 MAX_HEADER_CHARACTERS = 256
-KEPT_HEADERS = ("content-type", "location", "retry-after", "server", "webhook-delivery", "x-request-id")
+KEPT_HEADERS = (
+    "content-type",
+    "location",
+    "retry-after",
+    "server",
+    "webhook-delivery",
+    "x-request-id",
+)
 
 
 class OutcomeKind(StrEnum):

@@ -124,15 +124,26 @@ class VerificationError(ValueError):
         self.reason = reason
 
 
-def signature(secrets: Sequence[Secret], message_id: str, timestamp: int, body: bytes) -> str:
-    """Sign with every valid secret, newest first; exactly one space between two signatures."""
+def signature(
+    secrets: Sequence[Secret],
+    message_id: str,
+    timestamp: int,
+    body: bytes,
+    keys: Sequence[SigningKey] = (),
+) -> str:
+    """Sign with every valid secret, newest first, then with every key pair.
+
+    Exactly one space stands between two signatures.
+    """
     content = _content(message_id, timestamp, body)
-    return " ".join([_v1(secret.key, content) for secret in secrets])
+    return " ".join(
+        [_v1(secret.key, content) for secret in secrets] + [_v1a(key, content) for key in keys]
+    )
 
 
 def sign_ed25519(key: SigningKey, message_id: str, timestamp: int, body: bytes) -> str:
     """Sign so that a public key verifies: to stand beside or instead of `v1`."""
-    return f"v1a,{b64encode(key.sign(_content(message_id, timestamp, body))).decode()}"
+    return _v1a(key, _content(message_id, timestamp, body))
 
 
 def delivery_headers(
@@ -192,6 +203,10 @@ def _content(message_id: str, timestamp: int, body: bytes) -> bytes:
 
 def _v1(key: bytes, content: bytes) -> str:
     return f"v1,{b64encode(hmac.digest(key, content, 'sha256')).decode()}"
+
+
+def _v1a(key: SigningKey, content: bytes) -> str:
+    return f"v1a,{b64encode(key.sign(content)).decode()}"
 
 
 def _decoded(text: object, prefix: str) -> bytes | None:

@@ -4,6 +4,7 @@
 const POLL_MS = 5000; // while the stream is down
 const SILENCE_MS = 40000; // the server says something every 15 s
 const STALE_MS = 20000;
+const GAP_MS = 800;
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -100,7 +101,7 @@ function tellTimes() {
   }
 }
 
-const stream = { source: null, open: false, heard: 0, fresh: Date.now(), tried: 0 };
+const stream = { source: null, open: false, heard: 0, fresh: Date.now(), tried: 0, asked: 0, due: 0 };
 function connect() {
   stream.source?.close();
   stream.tried = Date.now();
@@ -109,10 +110,19 @@ function connect() {
     stream.source.addEventListener(name, () => {
       stream.heard = stream.fresh = Date.now();
       stream.open = true;
-      if (name !== "alive") htmx.trigger(document.body, "live");
+      if (name !== "alive") refresh();
       tellStream();
     });
   stream.source.onerror = () => void (stream.open = false);
+}
+// One look a second at most, however busy the tenant; none for a page that nobody sees.
+function refresh() {
+  if (stream.due || document.hidden) return;
+  stream.due = setTimeout(() => {
+    stream.due = 0;
+    stream.asked = Date.now();
+    htmx.trigger(document.body, "live");
+  }, Math.max(0, stream.asked + GAP_MS - Date.now()));
 }
 function tellStream() {
   const badge = one("#stream");
@@ -129,10 +139,10 @@ function watch() {
   document.addEventListener("htmx:afterOnLoad", ({ detail }) => {
     if (detail.xhr.status < 400) stream.fresh = Date.now();
   });
-  document.addEventListener("visibilitychange", () => document.hidden || htmx.trigger(document.body, "live"));
+  document.addEventListener("visibilitychange", refresh);
   addEventListener("pagehide", () => stream.source.close());
   addEventListener("pageshow", (event) => event.persisted && connect());
-  setInterval(() => stream.open || htmx.trigger(document.body, "live"), POLL_MS);
+  setInterval(() => stream.open || refresh(), POLL_MS);
   setInterval(() => {
     if (stream.open && Date.now() - stream.heard > SILENCE_MS) stream.open = false;
     if (!stream.open && Date.now() - stream.tried > POLL_MS) connect();

@@ -11,16 +11,26 @@ from psycopg import sql
 from tests.chaos.site import Site
 from tests.postgres import Server
 
+SLOW_COMMIT = """
+CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_sleep(1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON delivery
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle();
+"""
+
 
 @contextlib.asynccontextmanager
-async def writes_blocked(site: Site) -> AsyncIterator[None]:
-    """Let no event be written, on either engine."""
+async def commits_held(site: Site) -> AsyncIterator[None]:
+    """Let no event be committed for now: SQLite waits for its lock, PostgreSQL in the COMMIT."""
     if site.server is None:
         with await locked_file(site):
             yield
-    else:
-        async with locked_tables(site.server, "event"):
-            yield
+        return
+    site.server.execute(SLOW_COMMIT)
+    try:
+        yield
+    finally:
+        site.server.execute("DROP FUNCTION dawdle CASCADE")
 
 
 async def locked_file(site: Site) -> contextlib.closing[sqlite3.Connection]:

@@ -7,7 +7,6 @@ from tests.behaviours import slow
 from tests.chaos import pace
 from tests.chaos.processes import Process
 from tests.chaos.scene import Scene, assert_recovered
-from tests.chaos.site import LEASE_S
 
 ANSWER_S = 0.15
 ROUNDS = pace.rounds(short=1, per_minute=0.5)
@@ -29,21 +28,6 @@ async def test_a_hung_workers_deliveries_are_taken_over_and_its_late_record_is_f
 
     await scene.reckon(load, "SIGSTOP worker past its lease", slowest_s)
     assert_recovered(slowest_s)
-
-
-async def test_all_workers_hung_at_once_go_on_without_a_duplicate_beyond_what_was_in_flight(
-    scene: Scene,
-) -> None:
-    async with scene.load() as load:
-        await load.reached(20)
-        async with scene.site.frozen():
-            await scene.note_in_flight()
-            await asyncio.sleep(LEASE_S + 0.2)
-            owed = await scene.record.open()
-        recovery_s = await scene.record.settled(owed)
-
-    await scene.reckon(load, "SIGSTOP all workers", recovery_s)
-    assert_recovered(recovery_s)
 
 
 async def freeze_with_work(scene: Scene) -> Process:

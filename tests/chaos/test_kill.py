@@ -8,7 +8,7 @@ import pytest
 
 from tests.behaviours import slow
 from tests.chaos import pace
-from tests.chaos.faults import writes_blocked
+from tests.chaos.faults import commits_held
 from tests.chaos.ledger import Load
 from tests.chaos.scene import Scene, assert_recovered
 
@@ -74,7 +74,7 @@ async def test_web_and_workers_killed_together_lose_nothing(scene: Scene, everyt
 async def test_nothing_is_acknowledged_before_it_is_committed(scene: Scene) -> None:
     load = scene.load()
     keys = [f"{scene.event_type}-{n}" for n in range(8)]
-    async with writes_blocked(scene.site):
+    async with commits_held(scene.site):
         asked = [asyncio.create_task(load.ask(key)) for key in keys]
         await asyncio.sleep(0.5)
         acknowledged = dict(load.accepted)

@@ -52,7 +52,7 @@ async def test_a_slow_start_is_waited_for_calmly(scene: Scene) -> None:
 
 async def test_terminated_connections_lose_nothing_and_duplicate_nothing(scene: Scene) -> None:
     async with scene.load() as load:
-        for _ in range(3 * ROUNDS):
+        for _ in range(2 * ROUNDS):
             await load.reached(10)
             await asyncio.to_thread(server_of(scene).execute, EVERYBODY)
             recovery_s = await scene.record.settled(await scene.record.open())

@@ -16,7 +16,7 @@ Steps = list[tuple[str, int]]
 
 
 @settings(
-    max_examples=pace.rounds(short=12, per_minute=60),
+    max_examples=pace.rounds(short=12, per_minute=30),
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,20 +19,21 @@ MAX_STOP_S = 10.0
 STREAMS = 3
 
 
-async def test_workers_stopped_one_by_one_end_what_they_began_and_nothing_arrives_twice(
+async def test_a_stopped_worker_ends_what_it_began_and_nothing_arrives_twice(
     scene: Scene,
 ) -> None:
     scene.receiver.behaviour = slow(0.15)
     async with scene.load(gap_s=0.05) as load:
-        for worker in scene.site.workers:
-            await load.reached(10)
-            said = len(worker.output)
-            assert await worker.stop() < MAX_STOP_S
-            assert "worker.stopped" in worker.output[said:]
-            assert "Traceback" not in worker.output[said:]
-            await scene.site.heal()
+        await load.reached(10)
+        worker = random.choice(scene.site.workers)
+        said = len(worker.output)
+        took_s = await worker.stop()
+        await load.reached(10)
 
-    total = await scene.reckon(load, "SIGTERM each worker")
+    assert took_s < MAX_STOP_S
+    assert "worker.stopped" in worker.output[said:]
+    assert "Traceback" not in worker.output[said:]
+    total = await scene.reckon(load, "SIGTERM a worker")
     assert 0 == total.duplicates
 
 

@@ -1,4 +1,4 @@
-"""Replays on both databases: what was missed is sent again, once, at a bounded rate, and survives."""
+"""Replays on both engines: what was missed is sent again, once, at a bounded rate."""
 
 import asyncio
 from typing import Any

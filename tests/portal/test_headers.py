@@ -66,3 +66,14 @@ async def test_a_form_beyond_the_limit_is_refused(admin: Visitor):
     answer = await admin.post("/integrations", {"name": "x" * 100_000})
 
     assert answer.status_code == 413
+
+
+async def test_what_no_route_knows_is_a_page_for_people_and_a_problem_for_programs(
+    visitor: Visitor,
+):
+    page = await visitor.get("/nowhere/at/all")
+    problem = await visitor.get("/api/v1/nowhere")
+
+    assert (page.status_code, problem.status_code) == (404, 404)
+    assert page.headers["content-type"].startswith("text/html")
+    assert problem.headers["content-type"] == "application/problem+json"

@@ -18,6 +18,7 @@ PAGES = {
     "/events/{evt}": ALL,
     "/audit": ("admin", "auditor"),
     "/settings": ALL,
+    "/guide": ALL,
 }
 CHANGES = (
     "/integrations",
@@ -29,6 +30,11 @@ CHANGES = (
     "/integrations/{dst}/delete",
     "/deliveries/{dlv}/retry",
     "/deliveries/{dlv}/cancel",
+    "/integrations/{dst}/replay",
+    "/integrations/{dst}/replays/job_00000000000000000000000000000000/pause",
+    "/integrations/{dst}/secrets/sec_00000000000000000000000000000000/revoke",
+    "/deliveries/retry",
+    "/guide/test",
     "/settings/tokens",
     "/settings/tokens/tok_00000000000000000000000000000000/revoke",
 )
@@ -138,6 +144,7 @@ def test_every_route_names_its_right_or_is_public_on_purpose():
     assert public == {
         ("GET", "/"),
         ("GET", "/login"),
-        ("POST", "/login"),
         ("GET", "/static/{name:str}"),
+        ("GET", "/{path:path}"),
+        ("POST", "/login"),
     }
