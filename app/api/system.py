@@ -65,4 +65,6 @@ async def metrics() -> Response[bytes]:
 
 
 def system_router() -> Router:
-    return Router("/", route_handlers=[live, ready, metrics, webhooks_keys], opt={"exclude_from_csrf": True})
+    return Router(
+        "/", route_handlers=[live, ready, metrics, webhooks_keys], opt={"exclude_from_csrf": True}
+    )

@@ -242,7 +242,8 @@ class PostgresStore:
 
     async def routes(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, Route]:
         rows = await c.exec_driver_sql(
-            "SELECT d.tenant_id, d.id, d.endpoint_url, d.sealed_headers, d.asymmetric_signature, s.sealed"
+            "SELECT d.tenant_id, d.id, d.endpoint_url, d.sealed_headers, d.asymmetric_signature,"
+            " s.sealed"
             " FROM destination d LEFT JOIN signing_secret s ON s.tenant_id = d.tenant_id"
             " AND s.destination_id = d.id AND (s.expires_at IS NULL OR s.expires_at > now())"
             " WHERE d.tenant_id = ANY(%(tenants)s) AND d.id = ANY(%(ids)s)"

@@ -217,7 +217,8 @@ class SqliteStore:
     async def routes(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, Route]:
         keys = sorted({(lease.tenant_id, lease.destination_id) for lease in leases})
         rows = await c.exec_driver_sql(
-            "SELECT d.tenant_id, d.id, d.endpoint_url, d.sealed_headers, d.asymmetric_signature, s.sealed"
+            "SELECT d.tenant_id, d.id, d.endpoint_url, d.sealed_headers, d.asymmetric_signature,"
+            " s.sealed"
             " FROM json_each(?) j"
             " JOIN destination d ON d.tenant_id = j.value ->> 0 AND d.id = j.value ->> 1"
             " LEFT JOIN signing_secret s ON s.tenant_id = d.tenant_id AND s.destination_id = d.id"

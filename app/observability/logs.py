@@ -27,3 +27,5 @@ def set_up_logs(env: str) -> None:
     for name in ("httpx", "httpcore", "aiohttp", "uvicorn"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("saq").setLevel(logging.ERROR)  # it warns of every ordinary stop
+    # A line per connection that it cannot make, many a second; our own line says it once a wait.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)

@@ -1,8 +1,16 @@
 """The Authorization header: whatever stands in it, no token means 401 and never a failure."""
 
+import pytest
+
 from app.api import Limits
 from app.api.limits import Rate
 from tests.world import World
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
+
 
 TOKEN = "op_local_acme_admin"
 WRONG: dict[str, bytes] = {
@@ -62,12 +70,16 @@ async def test_a_token_in_the_query_or_in_a_cookie_is_none(world: World) -> None
 
 
 async def test_guessing_is_slowed_down_and_a_good_token_still_passes(world: World) -> None:
-    world.app.state.limits = Limits(wrong_tokens=Rate(burst=3, per_s=0.1))
+    world.app.state.limits, ordinary = (
+        Limits(wrong_tokens=Rate(burst=3, per_s=0.1)),
+        world.app.state.limits,
+    )
     wrong = {"Authorization": "Bearer op_guess"}
 
     guesses = [await world.client.get("/api/v1/me", headers=wrong) for _ in range(5)]
     good = await world.as_("acme_admin").get("/me")
 
+    world.app.state.limits = ordinary
     assert [401, 401, 401, 429, 429] == [answer.status_code for answer in guesses]
     assert 1 <= int(guesses[-1].headers["retry-after"]) <= 20
     assert 200 == good.status_code

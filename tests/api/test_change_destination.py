@@ -2,9 +2,17 @@
 
 from typing import Any
 
+import pytest
+
 from app.audit.models import AuditEntry
 from tests.api.rows import count
 from tests.world import World
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
+
 
 URL = "https://93.184.216.34/hook"
 

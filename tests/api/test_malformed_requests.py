@@ -3,9 +3,16 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from app.api.schemas import MAX_BODY_BYTES
 from tests.world import World
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
+
 
 URL = "https://93.184.216.34/hook"
 

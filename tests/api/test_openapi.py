@@ -8,6 +8,12 @@ import pytest
 from app.asgi import create_app
 from tests.world import World, settings_for
 
+
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
+
+
 COMMON = {"400", "401", "403", "429", "503"}
 
 

@@ -4,11 +4,19 @@ import base64
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from app.database import utcnow
 from app.destinations.models import SigningSecret
 from app.destinations.service import secrets_of
 from app.sending.signing import Secret
 from tests.world import World
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
+
 
 URL = "https://93.184.216.34/hook"
 GIVEN = "whsec_" + base64.b64encode(bytes(range(24))).decode()

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
 from app.crypto import token_hash
@@ -11,6 +12,11 @@ from app.identity.models import ApiToken
 from app.identity.permissions import RIGHTS, Role
 from tests.api.rows import count, tables_that_hold
 from tests.world import Caller, World
+
+
+@pytest.fixture
+def world(shared: World) -> World:
+    return shared
 
 
 async def make(world: World, who: str = "acme_admin", **fields: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tests.receiver import Receiver
 from tests.security.needles import Needle
 from tests.security.site import Site, site_of
 from tests.security.stored import execute
-from tests.security.walk import Portal, every_get_route, every_row
+from tests.security.walk import Ids, Portal, every_get_route, every_row
 from tests.tools.programs import Program, environment
 from tests.world import TOKENS, until
 
@@ -119,7 +119,7 @@ async def _live_through(
     destination_id: str,
     secret: bytes,
     header: str,
-) -> dict[str, str]:
+) -> Ids:
     """Deliver after a retry, fail for good, be refused at the guard; return ids of each kind."""
     dead = await _create(client, "http://127.0.0.1:9/nobody", secret, header)
     stolen = await _create(client, f"{receiver.url}/moved", secret, header)
@@ -137,14 +137,8 @@ async def _live_through(
     await until(settled, within_s=30)
     listed = await client.get(f"/api/v1/integrations/deliveries?destination_id={stolen['id']}")
     assert "destination_not_allowed" == listed.json()["items"][0]["last_outcome"]
-    return {
-        "destination_id": destination_id,
-        "delivery_id": listed.json()["items"][0]["id"],
-        "event_id": event_id,
-        "token_id": "tok_0",
-        "job_id": "rpl_0",
-        "replay_id": "rpl_0",
-    }
+    delivery_id = listed.json()["items"][0]["id"]
+    return Ids(destination_id=destination_id, delivery_id=delivery_id, event_id=event_id)
 
 
 def _aim(url: str, destination_id: str, at: str) -> None:
@@ -235,7 +229,7 @@ async def _rekey(site: Site, client: httpx.AsyncClient, needles: list[Needle]) -
 
 
 async def _look_at_everything(
-    site: Site, client: httpx.AsyncClient, ids: dict[str, str], token: str, password: str
+    site: Site, client: httpx.AsyncClient, ids: Ids, token: str, password: str
 ) -> None:
     for who, path, answer in await every_get_route(client, ids, TOKENS | {"canary": token}):
         site.broken += [f"{who} {path}"] * (answer.status_code >= 500)

@@ -41,7 +41,9 @@ async def test_after_a_rekey_the_old_key_is_not_needed_any_more(
     new = _new_key()
     async with Receiver() as receiver:
         async with open_world(database_url) as world:
-            made = await world.make_destination(receiver.url, headers={"X-Site": "plant-7"})
+            made = await world.make_destination(
+                receiver.url, headers={"X-Site": "plant-7"}, asymmetric_signature=True
+            )
             path = f"/integrations/destinations/{made['id']}/rotate-secret"
             rotated = (await world.as_("acme_admin").post(path)).json()
 
@@ -53,13 +55,14 @@ async def test_after_a_rekey_the_old_key_is_not_needed_any_more(
             await world.publish()
             (request,) = await receiver.wait_for(1)
 
-    assert (0, "3 re-encrypted; the first of ONEPROTECT_SECRET_KEYS now suffices.") == (
+    assert (0, "4 re-encrypted; the first of ONEPROTECT_SECRET_KEYS now suffices.") == (
         done.returncode,
         done.stdout.strip(),
     )
     assert "0 re-encrypted" in again.stdout
     assert ["X-Site"] == shown["items"][0]["header_names"]
     assert "plant-7" == request.header("X-Site")
+    assert " v1a," in str(request.header("webhook-signature"))
     for secret in (made["signing_secret"], rotated["signing_secret"]):
         headers = {name.lower(): value for name, value in request.headers}
         Webhook(secret).verify(request.body, headers)

@@ -15,15 +15,28 @@ from tests.world import TOKENS
 
 _LINK = re.compile(r'(?:href|hx-get|action)="(/[^"#]*)"')
 _CSRF = re.compile(r'name="_csrf"[^>]*value="([^"]+)"')
-MAX_PAGES = 60
+MAX_PAGES = 40
+
+
+class Ids(dict[str, str]):
+    """Values of path parameters; one that is not given is an id that never existed."""
+
+    def __missing__(self, name: str) -> str:
+        return f"{PREFIXES.get(name, 'x')}_01a20a832c15761bb947fd1efd468c2e"
+
+
+PREFIXES = {
+    "destination_id": "dst", "delivery_id": "dlv", "event_id": "evt", "token_id": "tok",
+    "secret_id": "sec", "job_id": "job",
+}  # fmt: skip
 
 
 async def every_get_route(
-    client: httpx.AsyncClient, ids: dict[str, str], tokens: dict[str, str] | None = None
+    client: httpx.AsyncClient, ids: Ids, tokens: dict[str, str] | None = None
 ) -> list[tuple[str, str, httpx.Response]]:
     """Return (who, path, answer) for each documented GET route; `ids` fills path parameters."""
     document = (await client.get("/api/docs/openapi.json")).json()
-    paths = [path.format(**ids) for path, item in document["paths"].items() if "get" in item]
+    paths = [path.format_map(ids) for path, item in document["paths"].items() if "get" in item]
     assert len(paths) > 10
     answers = []
     for who, token in (tokens or TOKENS).items():
