@@ -2,36 +2,43 @@
 
 from typing import Final
 
-from litestar.datastructures import MutableScopeHeaders
 from litestar.types import Message, Scope
 
 from app.api.limits import Standing
 
-ALWAYS: Final = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
+ALWAYS: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     # Whatever a token or a cookie was needed for belongs into no cache.
-    "Cache-Control": "no-store",
-}
-HSTS: Final = "max-age=63072000; includeSubDomains"
+    (b"cache-control", b"no-store"),
+)
+HTTPS_ONLY: Final = (
+    *ALWAYS,
+    (b"strict-transport-security", b"max-age=63072000; includeSubDomains"),
+)
 #: Where the guard leaves the caller's standing for us.
 STANDING: Final = "rate_standing"
 
 
 async def add_headers(message: Message, scope: Scope) -> None:
-    """Complete an answer; a hook of the application, so that no answer slips past it."""
+    """Complete an answer; a hook of the application, so that no answer slips past it.
+
+    On raw pairs: every publish comes this way.
+    """
     if message["type"] != "http.response.start":
         return
-    headers = MutableScopeHeaders.from_message(message)
-    for name, value in ALWAYS.items():
-        headers.setdefault(name, value)
-    if not scope["litestar_app"].state.settings.env.relaxed:
-        headers.setdefault("Strict-Transport-Security", HSTS)
+    headers = list(message["headers"])
+    present = {name.lower() for name, _ in headers}
+    relaxed = scope["litestar_app"].state.settings.env.relaxed
+    headers += [pair for pair in (ALWAYS if relaxed else HTTPS_ONLY) if pair[0] not in present]
     standing: Standing | None = scope["state"].get(STANDING)
     if standing is not None:
-        headers["RateLimit-Limit"] = str(standing.limit)
-        headers["RateLimit-Remaining"] = str(standing.remaining)
-        headers["RateLimit-Reset"] = str(standing.reset_s)
+        headers += [
+            (b"ratelimit-limit", b"%d" % standing.limit),
+            (b"ratelimit-remaining", b"%d" % standing.remaining),
+            (b"ratelimit-reset", b"%d" % standing.reset_s),
+        ]
+    message["headers"] = headers

@@ -17,6 +17,7 @@ from app.audit.models import Actor
 from app.database import utcnow
 from app.deliveries import replay
 from app.deliveries.models import JobState, ReplayJob
+from app.destinations import service as destinations
 from app.identity.permissions import Permission, Principal
 from app.services import Services
 from app.wakeup import REPLAY_JOB
@@ -104,7 +105,10 @@ class Jobs(Controller):
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
     ) -> ReplayOut:
-        wish = replay.check_wish(await read_object(request), utcnow())
+        fields = await read_object(request)
+        async with services.database.reading(principal.tenant_id) as session:
+            await destinations.get(session, principal.tenant_id, destination_id)  # 404 goes first
+        wish = replay.check_wish(fields, utcnow())
         async with services.change(principal.tenant_id) as session:
             job = await replay.start(
                 session, principal.tenant_id, destination_id, wish, actor=principal.actor

@@ -89,7 +89,7 @@ async def cancel(
         raise Conflict(f"The delivery is {delivery.state}; only a waiting one can be cancelled.")
     destination = await destinations.get(session, tenant_id, delivery.destination_id)
     delivery.state, delivery.next_attempt_at = State.CANCELLED, None
-    delivery.settled_at, delivery.reason = utcnow(), f"cancelled by {actor.label}"
+    delivery.settled_at, delivery.reason = utcnow(), f"cancelled by {actor.label}"[:200]
     await _audit(session, delivery, destination, actor, Action.DELIVERY_CANCELLED)
     return delivery
 

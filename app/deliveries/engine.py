@@ -20,25 +20,24 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
-from app.crypto import Keyring, UndecryptableError
+from app.crypto import Keyring
 from app.database import Database
 from app.deliveries import strict
 from app.deliveries.models import State, Trigger
 from app.deliveries.recorder import Backoff, OnSettled, Recorder
 from app.deliveries.retry import plan
+from app.deliveries.roads import Road, Roads
 from app.deliveries.slots import AHEAD, Slots
 from app.deliveries.store import (
     LANES_PER_CLAIM,
     ClaimRequest,
     Lease,
-    Route,
     Settled,
     store_for,
 )
-from app.destinations.models import headers_context, secret_context
-from app.destinations.signing_keys import OpenKeys
+from app.sending.echo import without_echo
 from app.sending.outcome import Outcome
-from app.sending.signing import Secret, SigningKey, delivery_headers, signature
+from app.sending.signing import delivery_headers, signature
 from app.sending.transport import Sender
 from app.settings import Settings
 
@@ -62,15 +61,6 @@ class Found(Enum):
     MORE = auto()  # there may be more at once
     CAPPED = auto()  # more is due to destinations that have all they may have in our hands
     ALL = auto()  # nothing else is due
-
-
-class Road(msgspec.Struct, frozen=True):
-    """An opened route: it lives in memory for one batch."""
-
-    url: str
-    headers: dict[str, str]
-    secrets: list[Secret]
-    keys: list[SigningKey]
 
 
 class Ready(msgspec.Struct, frozen=True, eq=False):
@@ -100,8 +90,7 @@ class Engine:
         self._database = database
         self._store = store_for(database.dialect)
         self._sender = sender
-        self._keyring = keyring
-        self._signing_keys = OpenKeys(database, keyring)
+        self._roads = Roads(database, keyring)
         self._settings = settings
         self._slots: Slots[Ready] = Slots(
             overall=settings.max_in_flight, each=settings.max_in_flight_per_destination
@@ -195,9 +184,7 @@ class Engine:
         async with self._database.hot() as c:
             bodies = await self._store.bodies(c, leases)
             routes = await self._store.routes(c, leases)
-        is_asked = any(route.asymmetric for route in routes.values())
-        keys = await self._signing_keys.all() if is_asked else []
-        roads = {name: self._open(route, keys) for name, route in routes.items()}
+        roads = await self._roads.open(routes)
         for lease in leases:
             road, body = roads.get(lease.destination_id), bodies.get(lease.event_id)
             if road is not None and body is not None:
@@ -235,25 +222,6 @@ class Engine:
     def _busy(self) -> Counter[str]:
         """Count what is in our hands per destination."""
         return self._slots.busy() + Counter(ready.destination_id for ready in self._booked)
-
-    def _open(self, route: Route, keys: list[SigningKey]) -> Road | None:
-        """Unseal a route for one batch; None when it cannot be signed for."""
-        headers: dict[str, str] = {}
-        try:
-            context = secret_context(route.tenant_id, route.destination_id)
-            secrets = [Secret(self._keyring.open(s, context)) for s in route.sealed_secrets]
-            if route.sealed_headers:
-                context = headers_context(route.tenant_id, route.destination_id)
-                plain = self._keyring.open(route.sealed_headers, context)
-                headers = msgspec.json.decode(plain, type=dict[str, str])
-        except UndecryptableError:
-            log.exception("secret.undecryptable", destination_id=route.destination_id)
-            return None
-        keys = keys if route.asymmetric else []
-        if not secrets or (route.asymmetric and not keys):  # nothing is ever sent unsigned
-            log.error("secret.missing", destination_id=route.destination_id)
-            return None
-        return Road(route.endpoint_url, headers, secrets, keys)
 
     # send
 
@@ -295,7 +263,8 @@ class Engine:
             user_agent=USER_AGENT,
             extra=road.headers,
         )
-        return await self._sender.send(road.url, headers, body)
+        outcome = await self._sender.send(road.url, headers, body)
+        return without_echo(outcome, road.headers.values())
 
     def _settle(self, lease: Lease, outcome: Outcome, started_s: float) -> Settled:
         """Decide where the attempt leaves its delivery: the only place where an attempt ends."""

@@ -6,7 +6,6 @@ its rate, and none while a window's worth of them waits, so a live event never s
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -20,9 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.audit.models import SYSTEM, Action
 from app.database import Database, new_id, utcnow
 from app.deliveries import replay
-from app.deliveries.control import TEST_EVENT_TYPE
+from app.deliveries.missed import CHUNK, matches, missed_of, next_events
 from app.deliveries.models import (
-    OPEN,
     WAITING,
     Delivery,
     JobState,
@@ -31,15 +29,11 @@ from app.deliveries.models import (
     Trigger,
 )
 from app.deliveries.store import Owed, Store
-from app.deliveries.watch import PREFIX as NOTICE
 from app.destinations.models import Destination
-from app.destinations.rules import wants
 from app.events.models import Event
 
 log = structlog.get_logger(__name__)
 
-#: Events looked at in one transaction.
-CHUNK: Final = 500
 #: Due deliveries of a destination beyond which its replay waits: few where they leave slowly.
 WINDOW: Final = 500
 WINDOW_ORDERED: Final = 50
@@ -174,9 +168,9 @@ def _window(destination: Destination) -> int:
 async def _advance(
     session: AsyncSession, store: Store, job: ReplayJob, destination: Destination, room: int
 ) -> Step:
-    events = await _next_events(session, job)
-    wanted = [one for one in events if _matches(job, destination, one.type)]
-    missed = await _missed(session, job, wanted)
+    events = await next_events(session, job)
+    wanted = [one for one in events if matches(job, destination, one.type)]
+    missed = await missed_of(session, job, wanted)
     chosen = [one for one in wanted if one.id in missed][:room]
     is_last = len(events) < CHUNK
     if len(missed) > room:  # the rate is used up: go on behind the last one chosen
@@ -192,62 +186,6 @@ async def _advance(
     if is_last:
         return await _end(session, job, destination, None)
     return Step(created=len(chosen))
-
-
-async def _next_events(session: AsyncSession, job: ReplayJob) -> Sequence[Any]:
-    query = (
-        select(Event.id, Event.type)
-        .where(
-            Event.tenant_id == job.tenant_id,
-            Event.id > job.cursor,
-            Event.id < replay.bounds(job)[1],
-        )
-        .order_by(Event.id)
-        .limit(CHUNK)
-    )
-    return (await session.execute(query)).all()
-
-
-def _matches(job: ReplayJob, destination: Destination, event_type: str) -> bool:
-    # A test event was meant for one destination at one time: it tells nothing later.
-    return (
-        event_type != TEST_EVENT_TYPE
-        and wants(destination.event_types, event_type)
-        and wants(job.event_types, event_type)
-    )
-
-
-async def _missed(session: AsyncSession, job: ReplayJob, events: Sequence[Any]) -> set[str]:
-    """Return the events to replay: by the state of their latest delivery, or missed altogether."""
-    if not events:
-        return set()
-    query = (
-        select(Delivery.event_id, Delivery.state)
-        .where(
-            Delivery.tenant_id == job.tenant_id,
-            Delivery.destination_id == job.destination_id,
-            Delivery.event_id.in_([one.id for one in events]),
-        )
-        .order_by(Delivery.id)
-    )
-    states: dict[str, list[str]] = defaultdict(list)
-    for event_id, state in await session.execute(query):
-        states[event_id].append(state)
-    return {
-        one.id
-        for one in events
-        # A notice about a destination is for those who were listening: it is news or nothing.
-        if (states[one.id] or not one.type.startswith(NOTICE))
-        and _is_missed(states[one.id], job.states)
-    }
-
-
-def _is_missed(states: list[str], wanted: list[str]) -> bool:
-    if not set(states).isdisjoint(OPEN):  # still owed
-        return False
-    if wanted:
-        return bool(states) and states[-1] in wanted
-    return State.DELIVERED not in states
 
 
 async def _owe(

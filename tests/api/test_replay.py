@@ -78,6 +78,16 @@ async def test_any_range_that_a_date_can_name_is_taken(world: World) -> None:
     assert job["until"] <= utcnow().isoformat()
 
 
+async def test_an_unknown_destination_is_404_whatever_the_body(world: World) -> None:
+    path = f"/integrations/destinations/dst_{'0' * 32}/replay"
+
+    answers = [
+        await world.as_("acme_admin").post(path, json=b) for b in ({}, {"since": ago(days=1)})
+    ]
+
+    assert [404, 404] == [answer.status_code for answer in answers]
+
+
 async def test_one_replay_at_a_time_per_destination(world: World) -> None:
     job = await started(world)
     path = f"/integrations/destinations/{job['destination_id']}/replay"

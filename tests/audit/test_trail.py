@@ -3,9 +3,11 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.sql.expression import Executable
 
 from app.audit import Action, Actor, Target, record, trail
 from app.audit.models import AuditEntry, AuditHead
@@ -17,29 +19,50 @@ ANN = Actor(kind="member", id="usr_1", label="ann@acme.example", address="192.0.
 COLUMNS = tuple(column.name for column in AuditEntry.__table__.columns)
 
 
-async def write(database: Database, number: int, tenant: str = "acme") -> None:
-    async with database.transaction() as session:
-        for n in range(number):
-            target = Target("destination", f"dst_{n}", f"Destination {n}")
-            changes = {"n": n, "ü": [None, True, {"b": 1, "a": "\u2028"}], "f": 0.5}
-            await record(session, tenant, ANN, Action.DESTINATION_UPDATED, target, changes)
+class Chain:
+    """The trail of one tenant of its own, and someone who can write past the application."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.tenant = f"t-{uuid4().hex}"
+
+    async def write(self, number: int) -> None:
+        async with self.database.transaction() as session:
+            for n in range(number):
+                target = Target("destination", f"dst_{n}", f"Destination {n}")
+                changes = {"n": n, "ü": [None, True, {"b": 1, "a": "\u2028"}], "f": 0.5}
+                await record(session, self.tenant, ANN, Action.DESTINATION_UPDATED, target, changes)
+
+    async def verify(self) -> Verdict:
+        async with self.database.reading() as session:
+            return await trail.verify(session, self.tenant)
+
+    async def rows(self) -> list[dict[str, Any]]:
+        query = select(AuditEntry).where(AuditEntry.tenant_id == self.tenant)
+        async with self.database.reading() as session:
+            entries = (await session.execute(query.order_by(AuditEntry.sequence))).scalars()
+            return [{name: getattr(entry, name) for name in COLUMNS} for entry in entries]
+
+    async def tamper(self, statement: Executable) -> None:
+        async with self.database.transaction() as session:
+            await session.execute(statement)
+
+    def entry(self, sequence: int, tenant: str | None = None) -> tuple[Any, Any]:
+        """Return what finds one row."""
+        return (
+            AuditEntry.tenant_id == (tenant or self.tenant),
+            AuditEntry.sequence == sequence,
+        )
 
 
-async def verify(database: Database, tenant: str = "acme") -> Verdict:
-    async with database.reading() as session:
-        return await trail.verify(session, tenant)
+@pytest.fixture
+async def chain(shared: World) -> Chain:
+    made = Chain(shared.database)
+    await made.write(5)
+    return made
 
 
-async def rows(database: Database) -> list[dict[str, Any]]:
-    query = select(AuditEntry).where(AuditEntry.tenant_id == "acme").order_by(AuditEntry.sequence)
-    async with database.reading() as session:
-        return [
-            {name: getattr(entry, name) for name in COLUMNS}
-            for entry in (await session.execute(query)).scalars()
-        ]
-
-
-def altered(column: str, value: Any) -> Any:
+def altered(value: Any) -> Any:
     if isinstance(value, bytes):
         return bytes([value[0] ^ 1]) + value[1:]
     if isinstance(value, str):
@@ -51,165 +74,129 @@ def altered(column: str, value: Any) -> Any:
     return value + timedelta(milliseconds=1)
 
 
-async def test_an_untouched_chain_is_intact_whatever_its_entries_hold(world: World) -> None:
-    before = await verify(world.database)
+async def test_an_untouched_chain_is_intact_whatever_its_entries_hold(chain: Chain) -> None:
+    await chain.write(2)
 
-    await write(world.database, 5)
+    verdict = await chain.verify()
 
-    after = await verify(world.database)
-    assert before.intact
-    assert after.intact
-    assert before.entries + 5 == after.entries
-    assert (await rows(world.database))[-1]["hash"].hex() == after.head
+    assert Verdict(True, 7, (await chain.rows())[-1]["hash"].hex()) == verdict
 
 
-async def test_altering_any_column_of_any_row_is_found(world: World) -> None:
-    await write(world.database, 2)
-    entries = await rows(world.database)
+async def test_altering_any_column_of_any_row_is_found(chain: Chain) -> None:
     missed = []
-    for entry in entries:
+    for entry in await chain.rows():
         for column in COLUMNS:
-            changed = {column: altered(column, entry[column])}
-            where = (
-                AuditEntry.tenant_id == entry["tenant_id"],
-                AuditEntry.sequence == entry["sequence"],
-            )
-            back = (
-                AuditEntry.tenant_id == changed.get("tenant_id", entry["tenant_id"]),
-                AuditEntry.sequence == changed.get("sequence", entry["sequence"]),
-            )
-            async with world.database.transaction() as session:
-                await session.execute(update(AuditEntry).where(*where).values(**changed))
-            verdict = await verify(world.database)
+            value = altered(entry[column])
+            there = chain.entry(entry["sequence"])
+            moved = {"tenant_id": chain.tenant, "sequence": entry["sequence"]} | {column: value}
+            await chain.tamper(update(AuditEntry).where(*there).values({column: value}))
+            verdict = await chain.verify()
             if verdict.intact or verdict.broken_at != entry["sequence"]:
                 missed.append((entry["sequence"], column, verdict))
-            async with world.database.transaction() as session:
-                restored = {column: entry[column]}
-                await session.execute(update(AuditEntry).where(*back).values(**restored))
+            there = chain.entry(moved["sequence"], moved["tenant_id"])
+            await chain.tamper(update(AuditEntry).where(*there).values({column: entry[column]}))
 
     assert [] == missed
-    assert (await verify(world.database)).intact
+    assert (await chain.verify()).intact
 
 
-@pytest.mark.parametrize("engine_name", ["postgresql"])  # SQLite keeps whole milliseconds
-async def test_a_changed_microsecond_is_found_where_the_engine_keeps_them(world: World) -> None:
-    async with world.database.transaction() as session:
-        await session.execute(
-            text("UPDATE audit_entry SET at = at + interval '1 microsecond' WHERE sequence = 2")
-        )
+@pytest.mark.parametrize("shared_url", ["postgresql"], indirect=True, scope="module")
+async def test_a_changed_microsecond_is_found_where_the_engine_keeps_them(chain: Chain) -> None:
+    later = text(
+        "UPDATE audit_entry SET at = at + interval '1 microsecond'"
+        " WHERE tenant_id = :tenant AND sequence = 2"
+    )
+    await chain.tamper(later.bindparams(tenant=chain.tenant))
 
-    assert ("entry 2 was altered", False) == (
-        (await verify(world.database)).fault, (await verify(world.database)).intact,
-    )  # fmt: skip
+    assert "entry 2 was altered" == (await chain.verify()).fault
 
 
 async def test_removing_a_row_is_found_at_the_start_in_the_middle_and_at_the_tail(
-    world: World,
+    chain: Chain,
 ) -> None:
-    await write(world.database, 3)
-    entries = await rows(world.database)
-    last = len(entries)
-    for sequence in (1, last // 2, last):
-        async with world.database.transaction() as session:
-            await session.execute(
-                delete(AuditEntry).where(
-                    AuditEntry.tenant_id == "acme", AuditEntry.sequence == sequence
-                )
-            )
-        verdict = await verify(world.database)
-        assert (False, sequence) == (verdict.intact, verdict.broken_at), sequence
-        async with world.database.transaction() as session:
-            await session.execute(insert(AuditEntry).values(**entries[sequence - 1]))
+    entries = await chain.rows()
+    for sequence in (1, 3, 5):
+        await chain.tamper(delete(AuditEntry).where(*chain.entry(sequence)))
+        verdict = await chain.verify()
+        assert (False, sequence) == (verdict.intact, verdict.broken_at)
+        await chain.tamper(insert(AuditEntry).values(**entries[sequence - 1]))
 
-    assert (await verify(world.database)).intact
+    assert (await chain.verify()).intact
 
 
-async def test_removing_everything_is_found(world: World) -> None:
-    async with world.database.transaction() as session:
-        await session.execute(delete(AuditEntry).where(AuditEntry.tenant_id == "acme"))
+async def test_removing_everything_is_found(chain: Chain) -> None:
+    await chain.tamper(delete(AuditEntry).where(AuditEntry.tenant_id == chain.tenant))
 
-    verdict = await verify(world.database)
+    verdict = await chain.verify()
 
     assert (False, 1) == (verdict.intact, verdict.broken_at)
 
 
-async def test_a_row_put_in_is_found_even_when_it_chains_on(world: World) -> None:
-    await write(world.database, 1)
-    last = (await rows(world.database))[-1]
-    forged = AuditEntry(
-        **(last | {"sequence": last["sequence"] + 1, "previous_hash": last["hash"]})
-    )
+async def test_a_row_put_in_is_found_even_when_it_chains_on(chain: Chain) -> None:
+    last = (await chain.rows())[-1]
+    forged = AuditEntry(**(last | {"sequence": 6, "previous_hash": last["hash"]}))
     forged.hash = trail.entry_hash(forged)
-
-    async with world.database.transaction() as session:
+    async with chain.database.transaction() as session:
         session.add(forged)
 
-    verdict = await verify(world.database)
-    assert (False, forged.sequence) == (verdict.intact, verdict.broken_at)
+    verdict = await chain.verify()
+
+    assert (False, 6) == (verdict.intact, verdict.broken_at)
 
 
-async def test_a_row_swapped_with_another_is_found(world: World) -> None:
-    await write(world.database, 2)
-    one, two = (await rows(world.database))[-2:]
-    async with world.database.transaction() as session:
-        for row, other in ((one, two), (two, one)):
-            facts = {k: v for k, v in other.items() if k not in ("tenant_id", "sequence")}
-            await session.execute(
-                update(AuditEntry)
-                .where(AuditEntry.tenant_id == "acme", AuditEntry.sequence == row["sequence"])
-                .values(**facts)
-            )
+async def test_a_row_swapped_with_another_is_found(chain: Chain) -> None:
+    entries = await chain.rows()
+    for place, other in ((2, 3), (3, 2)):
+        facts = {k: v for k, v in entries[other].items() if k not in ("tenant_id", "sequence")}
+        await chain.tamper(update(AuditEntry).where(*chain.entry(place + 1)).values(**facts))
 
-    assert one["sequence"] == (await verify(world.database)).broken_at
+    assert 3 == (await chain.verify()).broken_at
 
 
-async def test_a_head_set_back_is_found(world: World) -> None:
-    async with world.database.transaction() as session:
-        await session.execute(
-            update(AuditHead).where(AuditHead.tenant_id == "acme").values(sequence=1)
-        )
+async def test_a_head_set_back_is_found(chain: Chain) -> None:
+    head = update(AuditHead).where(AuditHead.tenant_id == chain.tenant)
+    await chain.tamper(head.values(sequence=4))
 
-    assert not (await verify(world.database)).intact
+    assert not (await chain.verify()).intact
 
 
-async def test_each_tenant_has_a_chain_of_its_own(world: World) -> None:
-    await write(world.database, 2, "globex")
-    async with world.database.transaction() as session:
-        await session.execute(
-            update(AuditEntry).where(AuditEntry.tenant_id == "globex").values(actor_label="nobody")
-        )
+async def test_each_tenant_has_a_chain_of_its_own(chain: Chain) -> None:
+    other = Chain(chain.database)
+    assert Verdict(True, 0, bytes(32).hex()) == await other.verify()
+    await other.write(2)
 
-    assert (await verify(world.database)).intact
-    assert not (await verify(world.database, "globex")).intact
-    assert Verdict(True, 0, bytes(32).hex()) == await verify(world.database, "nobody")
+    await other.tamper(update(AuditEntry).where(*other.entry(1)).values(actor_label="nobody"))
 
-
-async def test_writers_at_once_take_turns_and_leave_no_gap(world: World) -> None:
-    before = (await verify(world.database)).entries
-
-    await asyncio.gather(*(write(world.database, 3) for _ in range(8)))
-
-    verdict = await verify(world.database)
-    assert (True, before + 24) == (verdict.intact, verdict.entries)
+    assert not (await other.verify()).intact
+    assert (await chain.verify()).intact
 
 
-async def test_the_first_entries_of_a_tenant_may_race(world: World) -> None:
-    await asyncio.gather(*(write(world.database, 1, "newcomer") for _ in range(5)))
+async def test_writers_at_once_take_turns_and_leave_no_gap(chain: Chain) -> None:
+    await asyncio.gather(*(chain.write(3) for _ in range(8)))
 
-    verdict = await verify(world.database, "newcomer")
+    verdict = await chain.verify()
+    assert (True, 5 + 24) == (verdict.intact, verdict.entries)
+
+
+async def test_the_first_entries_of_a_tenant_may_race(shared: World) -> None:
+    chain = Chain(shared.database)
+
+    await asyncio.gather(*(chain.write(1) for _ in range(5)))
+
+    verdict = await chain.verify()
     assert (True, 5) == (verdict.intact, verdict.entries)
 
 
-async def test_writing_while_the_chain_is_verified_is_no_alarm(world: World) -> None:
+async def test_writing_while_the_chain_is_verified_is_no_alarm(chain: Chain) -> None:
     done = asyncio.Event()
 
     async def keep_writing() -> None:
         while not done.is_set():
-            await write(world.database, 2)
+            await chain.write(2)
 
     writer = asyncio.create_task(keep_writing())
     try:
-        verdicts = [await verify(world.database) for _ in range(25)]
+        verdicts = [await chain.verify() for _ in range(25)]
     finally:
         done.set()
         await writer
@@ -218,27 +205,27 @@ async def test_writing_while_the_chain_is_verified_is_no_alarm(world: World) -> 
     assert verdicts[-1].entries > verdicts[0].entries
 
 
-async def test_a_long_chain_is_walked_in_pieces(world: World) -> None:
-    await write(world.database, 23)
-    async with world.database.reading() as session:
-        walked = [e.sequence async for e in trail.walk(session, "acme", AuditFilter(), chunk=5)]
+async def test_a_long_chain_is_walked_in_pieces(chain: Chain) -> None:
+    await chain.write(18)
+    async with chain.database.reading() as session:
+        entries = trail.walk(session, chain.tenant, AuditFilter(), chunk=5)
+        walked = [entry.sequence async for entry in entries]
 
-    assert walked == list(range(1, len(walked) + 1))
-    assert len(walked) == (await verify(world.database)).entries
+    assert walked == list(range(1, 24))
 
 
-async def test_an_entry_is_not_kept_when_its_change_is_not(world: World) -> None:
-    before = await verify(world.database)
-
+async def test_an_entry_is_not_kept_when_its_change_is_not(chain: Chain) -> None:
     async def change_that_fails() -> None:
-        async with world.database.transaction() as session:
-            await record(session, "acme", ANN, Action.TOKEN_CREATED, Target("token", "tok_1", "x"))
+        async with chain.database.transaction() as session:
+            target = Target("token", "tok_1", "x")
+            await record(session, chain.tenant, ANN, Action.TOKEN_CREATED, target)
             raise RuntimeError("after its entry was written")
 
     with pytest.raises(RuntimeError):
         await change_that_fails()
 
-    assert before == await verify(world.database)
+    verdict = await chain.verify()
+    assert (True, 5) == (verdict.intact, verdict.entries)
 
 
 def test_every_action_has_a_sentence_and_the_shape_of_one() -> None:

@@ -1,5 +1,6 @@
 """The marker, the installations that are put in harm's way, and the table at the end."""
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def site(
     """One installation per engine for all faults; PostgreSQL's server is its own, to be shot at."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "sqlite":
-        url = f"sqlite:///{folder / 'oneprotect.db'}"
-        anyio.run(build, url)
-        with ended(Site("sqlite", folder, url)) as site:
+        path = folder / "oneprotect.db"
+        shutil.copy(request.getfixturevalue("sqlite_template"), path)
+        with ended(Site("sqlite", folder, f"sqlite:///{path}")) as site:
             yield site
         return
     with running_server() as server:

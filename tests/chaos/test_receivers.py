@@ -24,7 +24,7 @@ from tests.behaviours import (
     reset_mid_body,
     truncated_chunk,
 )
-from tests.chaos.scene import Scene
+from tests.chaos.scene import Scene, crowding
 from tests.chaos.site import TIMEOUT_S
 from tests.receiver import Authority, Receiver, closed_port
 
@@ -75,8 +75,8 @@ async def test_every_misbehaviour_is_recorded_with_its_outcome_in_time(scene: Sc
     assert len(wanted) + 1 == published.json()["deliveries"]  # and the well-behaved lane
     got = {name: found[lane][:2] for lane, (name, _, _) in wanted.items()}
     assert {name: (kind, status) for name, kind, status in wanted.values()} == got
-    assert max(row[2] for row in found.values()) < (TIMEOUT_S + 1) * 1000
-    assert took_s < TIMEOUT_S + 3
+    assert max(row[2] for row in found.values()) < (TIMEOUT_S + 1) * 1000 * crowding()
+    assert took_s < (TIMEOUT_S + 2) * crowding()
     grown_mb = [w.peak_mb - b for w, b in zip(scene.site.workers, before_mb, strict=True)]
     assert max(grown_mb) < MAX_GROWTH_MB, f"the workers grew by {grown_mb} MB"
 

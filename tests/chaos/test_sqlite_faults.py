@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 from tests.chaos.faults import locked_file
 from tests.chaos.scene import Idle, Scene
@@ -38,7 +38,11 @@ async def test_a_full_disk_refuses_events_whole_and_takes_them_again_when_there_
 ) -> None:
     async with scene.load(publishers=2) as load:
         await load.reached(10)
-        async with full_disk(scene.site):
+        disk = contextlib.ExitStack()
+        async with scene.site.frozen():
+            await scene.note_in_flight()
+            disk.enter_context(full_disk(scene.site))
+        with disk:
             await load.refused(10)
             idle = Idle(scene.site)
             await asyncio.sleep(1.0)
@@ -53,8 +57,8 @@ async def test_a_full_disk_refuses_events_whole_and_takes_them_again_when_there_
     await scene.reckon(load, "disk full", recovery_s)
 
 
-@contextlib.asynccontextmanager
-async def full_disk(site: Site) -> AsyncIterator[None]:
+@contextlib.contextmanager
+def full_disk(site: Site) -> Iterator[None]:
     """Let no file grow any more in these processes; the kernel refuses as a full disk does."""
     limits = {p.pid: resource.prlimit(p.pid, resource.RLIMIT_FSIZE) for p in site.all}
     for pid, (_, hard) in limits.items():

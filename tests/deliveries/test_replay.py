@@ -7,53 +7,19 @@ from sqlalchemy import select, update
 
 from app.deliveries import replaying
 from app.deliveries.models import Delivery, ReplayJob
-from app.deliveries.store import store_for
 from tests.behaviours import answer
+from tests.deliveries.replays import (
+    job_of,
+    moved,
+    publish_many,
+    replay,
+    settle,
+    switch,
+    work,
+    work_once,
+)
 from tests.receiver import Receiver
 from tests.world import World
-
-SINCE = "2026-01-01T00:00:00Z"
-
-
-async def replay(world: World, destination: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    path = f"/integrations/destinations/{destination['id']}/replay"
-    started = await world.as_("acme_admin").post(path, json={"since": SINCE} | fields)
-    assert started.status_code == 202, started.text
-    return dict(started.json())
-
-
-async def job_of(world: World, job: dict[str, Any]) -> dict[str, Any]:
-    return dict((await world.as_("acme_admin").get(f"/integrations/jobs/{job['id']}")).json())
-
-
-async def work(world: World, job: dict[str, Any], for_s: float = 30.0) -> dict[str, Any]:
-    """Do what the worker's job does, and return the replay as it stands then."""
-    told: list[str] = []
-    await replaying.work(
-        world.database, store_for(world.database.dialect), "acme", job["id"],
-        for_s=for_s, on_step=told.append,
-    )  # fmt: skip
-    return await job_of(world, job)
-
-
-async def publish_many(world: World, count: int, event_type: str = "alert.created") -> list[str]:
-    events = [{"type": event_type, "data": {"n": n}} for n in range(count)]
-    answered = await world.as_("acme_admin").post("/events/batch", json={"events": events})
-    assert answered.status_code == 202, answered.text
-    return [item["id"] for item in answered.json()["items"]]
-
-
-async def switch(world: World, destination: dict[str, Any], how: str) -> None:
-    path = f"/integrations/destinations/{destination['id']}/{how}"
-    assert (await world.as_("acme_admin").post(path)).status_code == 200
-
-
-async def settle(world: World, count: int, **filters: Any) -> list[dict[str, Any]]:
-    async def settled() -> list[dict[str, Any]]:
-        rows = await world.deliveries(limit=200, **filters)
-        return rows if len(rows) >= count else []
-
-    return list(await world.until(settled))
 
 
 async def test_what_failed_was_cancelled_or_never_owed_is_delivered_once(world: World) -> None:
@@ -159,7 +125,7 @@ async def test_a_chunk_and_its_progress_are_one_commit(world: World) -> None:
     seen = []
     for _ in range(2):
         task = asyncio.create_task(work(world, job))
-        await world.until(lambda: _moved(world, job, len(seen) * 10))
+        await world.until(lambda: moved(world, job, len(seen) * 10))
         task.cancel()  # as a kill would: the lease stays behind
         await asyncio.gather(task, return_exceptions=True)
         half = await job_of(world, job)
@@ -173,19 +139,6 @@ async def test_a_chunk_and_its_progress_are_one_commit(world: World) -> None:
     assert ("finished", 30, 30) == (done["state"], done["created"], done["total"])
     rows = await world.deliveries(limit=200)
     assert sorted(events) == sorted(row["event_id"] for row in rows)
-
-
-async def work_once(world: World, job: dict[str, Any]) -> bool:
-    told: list[str] = []
-    store = store_for(world.database.dialect)
-    await replaying.work(
-        world.database, store, "acme", job["id"], for_s=0, on_step=told.append
-    )  # fmt: skip
-    return bool(told)
-
-
-async def _moved(world: World, job: dict[str, Any], beyond: int) -> bool:
-    return bool((await job_of(world, job))["created"] > beyond)
 
 
 async def _expire_lease(world: World, job: dict[str, Any]) -> None:
@@ -204,7 +157,7 @@ async def test_two_workers_never_make_the_same_delivery_twice(world: World) -> N
     job = await replay(world, made, rate_per_second=20)
 
     first = asyncio.create_task(work(world, job))
-    await world.until(lambda: _moved(world, job, 0))
+    await world.until(lambda: moved(world, job, 0))
     async with world.database.transaction() as session:  # the first one's clock stood still
         await session.execute(update(ReplayJob).values(lease_until=None))
     await asyncio.gather(first, work(world, job))
@@ -229,100 +182,6 @@ async def test_it_keeps_its_rate_and_waits_while_a_window_is_full(world: World) 
     assert loop.time() - began > 2
     assert [8, 10, 10] == [one["created"] for one in (half, full, still)]
     assert "running" == still["state"]
-
-
-async def test_a_paused_replay_rests_and_a_resumed_one_goes_on(world: World) -> None:
-    made = await world.make_destination("http://127.0.0.1:9/hook")
-    await switch(world, made, "disable")
-    await publish_many(world, 20)
-    await switch(world, made, "enable")
-    job = await replay(world, made, rate_per_second=10)
-    base = f"/integrations/jobs/{job['id']}"
-    admin = world.as_("acme_admin")
-
-    task = asyncio.create_task(work(world, job))
-    await world.until(lambda: _moved(world, job, 0))
-    paused = (await admin.post(f"{base}/pause")).json()
-    assert "paused" == (await task)["state"]
-    assert not await work_once(world, job)
-    assert [] == await replaying.abandoned(world.database)
-    assert "running" == (await admin.post(f"{base}/resume")).json()["state"]
-    done = await work(world, job)
-
-    assert (10, 20) == (paused["created"], done["created"])
-    assert 20 == len(await world.deliveries(limit=200))
-
-
-async def test_a_cancelled_replay_is_over(world: World) -> None:
-    made = await world.make_destination("http://127.0.0.1:9/hook")
-    await publish_many(world, 1)
-    job = await replay(world, made)
-    base = f"/integrations/jobs/{job['id']}"
-    admin = world.as_("acme_admin")
-
-    first, again = [await admin.post(f"{base}/cancel") for _ in range(2)]
-    resumed = await admin.post(f"{base}/resume")
-
-    assert [200, 200, 409] == [one.status_code for one in (first, again, resumed)]
-    assert ("cancelled", True) == (first.json()["state"], first.json()["ended_at"] is not None)
-    assert not await work_once(world, job)
-    await replay(world, made)  # the next one may start
-
-
-async def test_a_replay_ends_with_its_destination(world: World) -> None:
-    for how, reason in (("disable", "disabled"), ("delete", "deleted")):
-        made = await world.make_destination("http://127.0.0.1:9/hook", name=how)
-        await publish_many(world, 1)
-        job = await replay(world, made)
-        base = f"/integrations/destinations/{made['id']}"
-        admin = world.as_("acme_admin")
-        await (admin.post(f"{base}/disable") if how == "disable" else admin.delete(base))
-
-        done = await work(world, job)
-
-        assert ("failed", f"the destination was {reason}") == (done["state"], done["reason"])
-
-
-async def test_a_replay_takes_the_place_of_the_dead_letter_that_holds_the_line(
-    world: World,
-) -> None:
-    async with Receiver(answer(500)) as receiver:
-        made = await world.make_destination(receiver.url, ordered=True)
-        async with world.worker(retry_schedule=()):
-            events = await publish_many(world, 1)
-            await settle(world, 1, state="failed")
-        receiver.behaviour = answer(200)
-        receiver.requests.clear()
-        events += await publish_many(world, 2)
-        job = await replay(world, made)
-        async with world.worker():
-            await work(world, job)
-            await settle(world, 3, state="delivered")
-
-        got = [request.header("webhook-id") for request in receiver.requests]
-
-    assert [*events[1:], events[0]] == got
-    (old,) = await world.deliveries(state="cancelled")
-    assert f"replayed by {job['id']}" == old["reason"]
-
-
-async def test_every_turn_of_a_replay_is_written_down(world: World) -> None:
-    made = await world.make_destination("http://127.0.0.1:9/hook")
-    await publish_many(world, 1)
-    job = await replay(world, made, states=["failed"])
-    for verb in ("pause", "resume"):
-        await world.as_("acme_admin").post(f"/integrations/jobs/{job['id']}/{verb}")
-    await work(world, job)
-
-    trail = await world.as_("acme_auditor").get("/audit", params={"target": job["id"]})
-
-    entries = trail.json()["items"]
-    assert ["finished", "resumed", "paused", "started"] == [
-        entry["action"].removeprefix("replay.") for entry in entries
-    ]
-    assert "system" == entries[0]["actor"] != entries[1]["actor"]
-    assert made["id"] == entries[-1]["changes"]["destination_id"]
-    assert ["failed"] == entries[-1]["changes"]["states"]
 
 
 async def test_a_live_event_is_not_delayed_by_a_replay(world: World) -> None:

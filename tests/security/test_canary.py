@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import secrets
 import signal
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.behaviours import fail_first
+from tests.behaviours import Conversation
 from tests.receiver import Receiver
 from tests.security.needles import Needle
 from tests.security.site import Site, site_of
@@ -24,6 +25,15 @@ ADMIN = {"Authorization": f"Bearer {TOKENS['acme_admin']}"}
 DESTINATIONS = "/api/v1/integrations/destinations"
 
 
+async def echo(talk: Conversation) -> None:
+    """Fail once, and answer with all that came, as request bins and debug pages do."""
+    came = dict(talk.request.headers)
+    secret = came.get("Authorization", "")
+    body = json.dumps({"headers": came, "plain": secret, "word": secret.partition(" ")[2]})
+    headers = [("x-request-id", came.get("X-Canary", "none"))]
+    await talk.answer(500 if talk.number == 1 else 200, body.encode(), headers)
+
+
 def whsec(key: bytes) -> str:
     return f"whsec_{base64.b64encode(key).decode()}"
 
@@ -32,7 +42,7 @@ def whsec(key: bytes) -> str:
 async def test_a_planted_secret_is_found_nowhere(database_url: str, tmp_path: Path) -> None:
     first, second = secrets.token_bytes(32), secrets.token_bytes(32)
     header, password = secrets.token_hex(20), secrets.token_urlsafe(24)
-    async with site_of(database_url, tmp_path) as site, Receiver(fail_first(1)) as receiver:
+    async with site_of(database_url, tmp_path) as site, Receiver(echo) as receiver:
         needles = [
             Needle("signing secret", first),
             Needle("rotated secret", second),

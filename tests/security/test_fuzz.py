@@ -17,8 +17,8 @@ from app.sending.url_safety import UnsafeUrl, check_url
 from tests.sending.test_corpus import ENTRIES
 
 POLICY = EgressPolicy(require_https=False)
-URL_CASES = 3_000
-HEADER_CASES = 2_000
+URL_CASES = 2_000
+HEADER_CASES = 1_500
 
 deep = settings(max_examples=URL_CASES, deadline=None)
 

@@ -15,7 +15,7 @@ from tests.world import TOKENS
 
 _LINK = re.compile(r'(?:href|hx-get|action)="(/[^"#]*)"')
 _CSRF = re.compile(r'name="_csrf"[^>]*value="([^"]+)"')
-MAX_PAGES = 40
+MAX_PAGES = 30
 
 
 class Ids(dict[str, str]):
