@@ -8,6 +8,7 @@ from sqlalchemy import update
 from app.database import utcnow
 from app.deliveries.models import Delivery
 from app.deliveries.store import store_for
+from tests.behaviours import slow
 from tests.chaos.scene import Scene, assert_recovered
 from tests.chaos.site import on_postgresql
 from tests.world import World
@@ -21,7 +22,8 @@ async def test_workers_whose_clocks_differ_by_two_hours_share_the_work(scene: Sc
     ahead, behind = scene.site.workers
     ahead.set_clock(HOUR_S)
     behind.set_clock(-HOUR_S)
-    async with scene.load() as load:
+    scene.receiver.behaviour = slow(0.15)
+    async with scene.load(gap_s=0.05) as load:
         await load.reached(20)
         ahead.kill()
         await scene.note_in_flight()
