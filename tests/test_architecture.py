@@ -17,7 +17,8 @@ from app.settings import READERS
 ROOT = Path(__file__).resolve().parents[1]
 MAX_LINES = 400
 UNFINISHED = re.compile(
-    r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|pytest\.(skip|xfail)|mark\.(skip|xfail)"
+    # Brackets, so that this line does not find itself.
+    r"\b([T]ODO|[F]IXME|[X]XX|[H]ACK)\b|[N]otImplementedError|(pytest|mark)\.([s]kip|[x]fail)"
 )
 #: The front doors: every package, and the modules beside them.
 DOORS = sorted(
