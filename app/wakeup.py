@@ -26,7 +26,7 @@ WAKE_JOB: Final = "wake"
 REPLAY_JOB: Final = "replay"
 JOB_TIMEOUT_S: Final = 60
 #: Rings closer together than this become one.
-RING_GAP_S: Final = 0.02
+RING_GAP_S: Final = 0.005
 #: A tenant's watchers are told at most this often.
 PULSE_GAP_S: Final = 0.2
 #: The PostgreSQL channels on which tenants' changes, and work that is due, are told.

@@ -21,7 +21,7 @@ from app.deliveries.engine import SHUTDOWN_GRACE_S, Engine
 from app.deliveries.store import Settled, store_for
 from app.errors import NotFound
 from app.observability.logs import set_up_logs
-from app.runtime import check_before_start, egress_of, keyring_of
+from app.runtime import calm_collector, check_before_start, egress_of, keyring_of
 from app.sending.transport import Sender
 from app.settings import Settings
 from app.wakeup import (
@@ -45,6 +45,7 @@ REPLAY_SLICE_S: Final = 2.0
 def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT."""
     set_up_logs(settings.env)
+    calm_collector()
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(run(settings))
 
@@ -60,7 +61,7 @@ def _loop() -> Any:
 async def run(settings: Settings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         # A record lost to a power cut is an attempt made twice, never an event lost: no fsync.
-        database = Database(settings.database_url, durable=False, ping=False)
+        database = Database(settings.database_url, durable=False)
         stack.push_async_callback(database.close)
         await check_before_start(settings, database)
         egress = egress_of(settings)

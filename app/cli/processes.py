@@ -40,9 +40,11 @@ def serve() -> None:
     sock = ports.listen(settings.host, settings.port, setting="ONEPROTECT_PORT")
     asyncio.run(preflight.require_ready(settings))
     from app.asgi import create_app
+    from app.runtime import calm_collector
 
     click.echo(f"listens on {ports.address(sock)}")
     application = create_app(settings)
+    calm_collector()
 
     async def end_streams() -> None:
         await application.state.services.hub.close()

@@ -30,6 +30,7 @@ from app.deliveries.roads import Road, Roads
 from app.deliveries.slots import AHEAD, Slots
 from app.deliveries.store import (
     LANES_PER_CLAIM,
+    Claim,
     ClaimRequest,
     Lease,
     Settled,
@@ -148,8 +149,8 @@ class Engine:
             backoff.reset()
             if claimed is not Found.MORE:
                 # What is left may be due to destinations that have their share: claim for them
-                # again when half of what we hold is done, not at every slot that frees.
-                self._room_at = self._slots.held // 2 if claimed is Found.CAPPED else -1
+                # again when a third of what we hold is done, not at every slot that frees.
+                self._room_at = 2 * self._slots.held // 3 if claimed is Found.CAPPED else -1
                 await _wait(self._look, POLL_S)
 
     def _has_room(self) -> bool:
@@ -171,18 +172,17 @@ class Engine:
             after=self._after[1],
         )
         latest = time.monotonic() + LEASE_MARGIN_S - START_MARGIN_S
-        leases, now_s = await self._lease(request)
+        claim = await self._lease(request)
+        leases, bodies = claim.leases, claim.bodies
         if not leases:
             # The walk reached the end of the lanes: go round once more before resting.
             at_start, self._after = self._after == ("", ""), ("", "")
             return _found(request, leases) if at_start else await self._claim()
-        if now_s is not None:
-            self._clock_offset_s = now_s - time.time()
+        self._clock_offset_s = claim.now_s - time.time()
         lanes = {(lease.tenant_id, lease.destination_id) for lease in leases}
         # A claim that met fewer lanes than it may has seen them all: the next starts afresh.
         self._after = max(lanes) if len(lanes) >= LANES_PER_CLAIM else ("", "")
         async with self._database.hot() as c:
-            bodies = await self._store.bodies(c, leases)
             routes = await self._store.routes(c, leases)
         roads = await self._roads.open(routes)
         for lease in leases:
@@ -193,14 +193,17 @@ class Engine:
         self._start_waiting()
         return _found(request, leases)
 
-    async def _lease(self, request: ClaimRequest) -> tuple[list[Lease], float | None]:
+    async def _lease(self, request: ClaimRequest) -> Claim:
         async with self._database.hot() as c:
             claim = await self._store.claim(c, request)
-            with_rules = await strict.any_due(c)
-        if not with_rules:
-            return claim.leases, claim.now_s
+        if not claim.rules_due:
+            return claim
         async with self._database.begin() as c:  # their lanes stay locked while we choose
-            return claim.leases + await strict.claim_strict(c, request), claim.now_s
+            leases = await strict.claim_strict(c, request)
+            bodies = await self._store.bodies(c, leases) if leases else {}
+        return msgspec.structs.replace(
+            claim, leases=claim.leases + leases, bodies=claim.bodies | bodies
+        )
 
     def _admit(self, ready: Ready) -> None:
         """Take a lease in, at once or at the time that is booked for it."""

@@ -10,7 +10,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 #: Leases held, as a multiple of what may be in flight: a claim takes as long as a few batches of
 #: quick sends, because its round trips wait in the same loop.
-AHEAD: Final = 4
+AHEAD: Final = 6
 
 
 class Item(Protocol):

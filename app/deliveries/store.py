@@ -60,11 +60,13 @@ class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
     after: str = ""  # a destination id: the walk over lanes goes on behind it
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
     """What was claimed, and the database's clock, which decides over every worker's own."""
 
     leases: list[Lease]
-    now_s: float | None  # known when anything was claimed
+    bodies: dict[str, bytes]  # what to send, by event id
+    rules_due: bool  # whether a destination with rules of its own has something due
+    now_s: float
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -189,6 +191,16 @@ def routes_of(rows: Iterable[Any]) -> dict[str, Route]:
     return routes
 
 
+#: Whether a destination with rules of its own has something due: every claim asks.
+RULES_DUE = """
+EXISTS (SELECT 1 FROM destination s
+          JOIN lane l ON l.tenant_id = s.tenant_id AND l.destination_id = s.id
+         WHERE (s.ordered OR s.rate_limit_per_second IS NOT NULL)
+           AND s.disabled_at IS NULL AND s.deleted_at IS NULL
+           AND EXISTS (SELECT 1 FROM delivery d
+                        WHERE d.tenant_id = s.tenant_id AND d.destination_id = s.id
+                          AND d.state IN ('pending', 'retrying') AND d.next_attempt_at <= now()))
+"""
 #: A claim visits at most so many destinations that have something due.
 LANES_PER_CLAIM = 64
 #: After so many failures in a row the lane opens its breaker: nothing but a probe is sent.

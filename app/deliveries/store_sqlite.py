@@ -16,6 +16,7 @@ from app.deliveries.store import (
     BREAKER_MAX_S,
     BREAKER_THRESHOLD,
     LANES_PER_CLAIM,
+    RULES_DUE,
     Claim,
     ClaimRequest,
     Lease,
@@ -71,6 +72,8 @@ UPDATE delivery
 RETURNING tenant_id, id, destination_id, event_id, event_type, attempt_count, retries_used,
           "trigger"
 """
+
+_RULES_DUE: Final = f"SELECT {RULES_DUE.replace('now()', ':now')}"
 
 _RECORD: Final = """
 UPDATE delivery
@@ -203,7 +206,13 @@ class SqliteStore:
             },
         )
         leases = [lease_of(row, request.token) for row in rows]
-        return Claim(leases, now / 1000)
+        rules_due = await c.exec_driver_sql(_RULES_DUE, {"now": now})
+        return Claim(
+            leases=leases,
+            bodies=await self.bodies(c, leases) if leases else {},
+            rules_due=bool(rules_due.scalar_one()),
+            now_s=now / 1000,
+        )
 
     async def bodies(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, bytes]:
         keys = sorted({(lease.tenant_id, lease.event_id) for lease in leases})

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.database import utcnow
-from app.database.base import to_millis
 from app.deliveries.models import WAITING, Delivery, State
 from app.deliveries.pacing import Booking, book, booked_until
 from app.deliveries.store import (
@@ -37,28 +36,6 @@ _COLUMNS: Final = (
     Delivery.retries_used,
     Delivery.trigger,
 )
-
-
-# Asked at every claim, so written out: composing it would cost more than running it.
-_ANY_DUE: Final = """
-SELECT EXISTS (
-    SELECT 1 FROM destination s
-      JOIN lane l ON l.tenant_id = s.tenant_id AND l.destination_id = s.id
-     WHERE (s.ordered OR s.rate_limit_per_second IS NOT NULL)
-       AND s.disabled_at IS NULL AND s.deleted_at IS NULL
-       AND EXISTS (SELECT 1 FROM delivery d
-                    WHERE d.tenant_id = s.tenant_id AND d.destination_id = s.id
-                      AND d.state IN ('pending', 'retrying') AND d.next_attempt_at <= now()))
-"""
-
-
-async def any_due(c: AsyncConnection) -> bool:
-    """Whether any destination with rules of its own has something due: one cheap look."""
-    if c.dialect.name == "sqlite":
-        statement = _ANY_DUE.replace("now()", str(to_millis(utcnow())))
-    else:
-        statement = _ANY_DUE
-    return bool((await c.exec_driver_sql(statement)).scalar_one())
 
 
 async def claim_strict(c: AsyncConnection, request: ClaimRequest) -> list[Lease]:

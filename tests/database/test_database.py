@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
+import psycopg
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
@@ -162,3 +163,20 @@ def test_the_repr_of_a_database_url_hides_its_password() -> None:
     database = Database("postgresql://u:hidden@h/d")
 
     assert "hidden" not in repr(database.url) + str(database.url) + repr(database.engine)
+
+
+async def test_a_connection_that_the_server_closed_is_never_handed_out(postgres_url: str) -> None:
+    database = Database(postgres_url)
+    before = await backend(database)
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", (before,))
+
+    after = await backend(database)
+    await database.close()
+
+    assert after != before
+
+
+async def backend(database: Database) -> int:
+    async with database.begin() as c:
+        return int((await c.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one())
