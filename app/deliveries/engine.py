@@ -359,6 +359,8 @@ class Engine:
 
 def _found(request: ClaimRequest, leases: list[Lease]) -> Found:
     """Judge from what a claim was given and what it found."""
+    if leases and request.after:
+        return Found.MORE  # a walk that began behind some lanes says nothing of those
     lanes = Counter(lease.destination_id for lease in leases)
     share = min(request.per_lane, math.ceil(request.limit / max(1, len(lanes))))
     if len(lanes) >= LANES_PER_CLAIM or len(leases) >= request.limit:

@@ -2,8 +2,12 @@
 
 import asyncio
 
+import pytest
 from standardwebhooks import Webhook
 
+from app.deliveries.engine import Found, _found
+from app.deliveries.models import Trigger
+from app.deliveries.store import LANES_PER_CLAIM, ClaimRequest, Lease
 from tests.behaviours import answer, fail_first
 from tests.receiver import Receiver
 from tests.world import World
@@ -88,3 +92,27 @@ async def test_many_events_to_many_destinations_arrive_once_each(world: World) -
 
 async def _count(receiver: Receiver, wanted: int) -> bool:
     return len(receiver.requests) >= wanted
+
+
+@pytest.mark.parametrize(
+    ("after", "lanes", "each", "found"),
+    [
+        ("", 3, 2, Found.ALL),
+        ("", 3, 64, Found.CAPPED),
+        ("", 3, 60, Found.ALL),
+        ("", LANES_PER_CLAIM, 1, Found.MORE),
+        ("dst_7", 3, 2, Found.MORE),  # the lanes before it were not looked at
+        ("dst_7", 0, 0, Found.ALL),
+    ],
+)
+def test_a_claim_says_whether_another_would_find_more(
+    after: str, lanes: int, each: int, found: Found
+) -> None:
+    request = ClaimRequest(limit=800, per_lane=64, busy={}, token="t", lease_s=30, after=after)
+    leases = [
+        Lease("acme", f"{lane}.{n}", f"dst_{lane}", "evt", "a", 0, 0, Trigger.SCHEDULED, "t")
+        for lane in range(lanes)
+        for n in range(each)
+    ]
+
+    assert found is _found(request, leases)
