@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -11,15 +12,59 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from tests import summary
 from tests.postgres import GIVEN, Server, running_server
 from tests.world import World, build, open_world
 
 ENGINES = ("sqlite", "postgresql")
+HERE = Path(__file__).parent
+#: Tests of real processes and browsers run one after the other: beside each other they would be
+#: late through no fault of the product.
+ONE_AT_A_TIME = ("browser", "chaos", "cli", "guide", "tools")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     text = "let tests/chaos repeat its faults for about so many minutes"
     parser.addoption("--chaos-minutes", type=float, default=0.0, metavar="N", help=text)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two processes for the whole suite; none beside this one for a file or a folder of it."""
+    whole = [Path(given).resolve() for given in config.args] == [HERE]
+    return min(2, os.cpu_count() or 1) if whole else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file together, for what they share, and those of processes in one row."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "processes" if Path(path).parts[1] in ONE_AT_A_TIME else path
+
+    return ByFile(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["sections"] = summary.sections
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for section, lines in node.workeroutput.get("sections", {}).items():
+        summary.tell(section, *lines)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for section, lines in sorted(summary.sections.items()):
+        terminalreporter.section(section)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from app.api import Limits
 from app.api.limits import Rate
 from app.identity.permissions import RIGHTS, Permission, Role
+from tests import summary
 from tests.world import World
 
 #: Routes that ask for no token. Anything else outside the API is the portal's.
@@ -154,7 +155,8 @@ async def test_every_route_opens_for_exactly_the_roles_that_hold_its_right(
             assert (answer.status_code != 403) == allowed, (route, who, answer.text)
             assert answer.status_code not in {401, 404, 405, 500}, (route, who, answer.text)
 
-    print(f"{len(routes)} routes x {len(ROLES)} roles = {len(routes) * len(ROLES)}, 403: {refused}")
+    size = f"{len(routes)} routes x {len(ROLES)} roles = {len(routes) * len(ROLES)}, 403: {refused}"
+    summary.tell("figures", f"roles: {size}")
     assert refused > len(routes)
 
 
@@ -176,7 +178,8 @@ async def test_another_tenants_id_answers_as_one_that_never_existed(patient: Wor
             assert foreign.content == nothing.content, (route, who)
             asked += 1
 
-    print(f"{len(routes)} routes with an id, {asked} asked for another tenant's")
+    size = f"{len(routes)} routes with an id, {asked} asked for another tenant's"
+    summary.tell("figures", f"isolation: {size}")
     assert asked >= len(routes)
 
 

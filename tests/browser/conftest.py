@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from app.identity.demo import DEMO_PASSWORD
+from tests import summary
 from tests.browser.installation import Installation, installed
 
 HERE = Path(__file__).parent
@@ -30,26 +31,17 @@ PHONE = {"width": 390, "height": 844}
 EXPECTED = ("status of 400", "status of 401", "htmx:sendAbort", "htmx:afterRequest")
 
 OpenPage = Callable[..., Page]
-left_out = 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    global left_out  # noqa: PLW0603  # the summary at the end tells it
     ours = [item for item in items if item.path.is_relative_to(HERE)]
     for item in ours:
         item.add_marker(pytest.mark.browser)
     if ours and not CHROMIUM:
-        left_out = len(ours)
+        text = f"{len(ours)} browser tests did not run. To add it: apt-get install chromium"
+        summary.tell("left out: no Chromium on this machine", text)
         config.hook.pytest_deselected(items=ours)
         items[:] = [item for item in items if item not in ours]
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if left_out:
-        terminalreporter.section("left out: no Chromium on this machine")
-        terminalreporter.write_line(
-            f"{left_out} browser tests did not run. To add it: apt-get install chromium"
-        )
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from tests import summary
 from tests.chaos import pace, report
 from tests.chaos.scene import Scene, scene_at
 from tests.chaos.site import Site, ended
@@ -28,11 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(pace.timeout_s()))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_sessionfinish() -> None:
     if report.rows:
-        terminalreporter.section("what the faults cost")
-        for line in report.lines():
-            terminalreporter.write_line(line)
+        summary.tell("what the faults cost", *report.lines())
 
 
 @pytest.fixture(scope="package", params=ENGINES)

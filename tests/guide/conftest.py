@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import summary
+
 HERE = Path(__file__).parent
 #: What runs each snippet, and what brings it.
 NEEDS = {
@@ -18,13 +20,14 @@ NEEDS = {
     "shell": ("bash", "openssl"),
 }
 MISSING = {name for name, programs in NEEDS.items() if not all(map(shutil.which, programs))}
-left_out: list[str] = []
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     gone = [item for item in items if item.path.is_relative_to(HERE) and _language(item) in MISSING]
     if gone:
-        left_out.extend(sorted({str(_language(item)) for item in gone}))
+        languages = ", ".join(sorted({str(_language(item)) for item in gone}))
+        text = f"the receiver guide's snippets did not run for: {languages}"
+        summary.tell("left out: languages this machine does not have", text)
         config.hook.pytest_deselected(items=gone)
         items[:] = [item for item in items if item not in gone]
 
@@ -35,14 +38,6 @@ def _language(item: pytest.Item) -> object:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec")
         else None
     )
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if left_out:
-        terminalreporter.section("left out: languages this machine does not have")
-        terminalreporter.write_line(
-            f"the receiver guide's snippets did not run for: {', '.join(left_out)}"
-        )
 
 
 @pytest.fixture

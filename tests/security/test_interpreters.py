@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import summary
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("judge_corpus.py")
 OLDEST = (3, 11)
@@ -41,7 +43,8 @@ def test_the_whole_corpus_is_judged_alike(version: str, python: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    print(f"Python {version}: {told['judged']} entries, {told['blocks']} blocks")
+    size = f"{told['judged']} entries, {told['blocks']} blocks"
+    summary.tell("figures", f"corpus on Python {version}: {size}")
 
     assert version == told["version"]
     assert [] == told["wrong"]
