@@ -19,6 +19,9 @@ log = structlog.get_logger(__name__)
 
 WEEK: Final = timedelta(days=7)
 WEEKS_AHEAD: Final = 8
+#: Both need the parent's lock. Whoever asks for it holds up all who come later: give up early,
+#: and ask again in an hour.
+_PATIENCE: Final = text("SET LOCAL lock_timeout = '500ms'")
 #: Table, and the prefix of the ids it is partitioned by.
 PARTITIONED: Final = {"event": "evt", "attempt": "dlv"}
 
@@ -40,9 +43,11 @@ async def make_ahead(database: Database) -> None:
     for statement in statements(utcnow()):
         try:
             async with database.begin() as c:
+                await c.execute(_PATIENCE)
                 await c.execute(text(statement))
         except DBAPIError as fault:
-            # The default partition already holds rows of that week: it keeps them.
+            # Somebody reads for long, or the default partition holds rows of that week: it keeps
+            # them.
             log.warning("partition.not_made", fault=type(fault.orig).__name__)
 
 
@@ -59,14 +64,27 @@ def statements(now: datetime) -> list[str]:
 
 async def drop_before(database: Database, limit: datetime) -> dict[str, int]:
     """Drop partitions that ended before `limit` and owe nothing; return how many per table."""
-    dropped = dict.fromkeys(PARTITIONED, 0)
+    dropped = {f"{table} weeks": 0 for table in PARTITIONED}
     for table in PARTITIONED:
         async with database.begin() as c:
-            for week in await _weeks(c, table):
-                if week + WEEK <= limit and not await _is_needed(c, week + WEEK):
-                    await c.execute(text(f"DROP TABLE {name_of(table, week)}"))
-                    dropped[table] += 1
+            weeks = await _weeks(c, table)
+        for week in weeks:
+            if week + WEEK <= limit and await _dropped(database, table, week):
+                dropped[f"{table} weeks"] += 1
     return dropped
+
+
+async def _dropped(database: Database, table: str, week: datetime) -> bool:
+    try:
+        async with database.begin() as c:
+            if await _is_needed(c, week + WEEK):
+                return False
+            await c.execute(_PATIENCE)
+            await c.execute(text(f"DROP TABLE {name_of(table, week)}"))
+    except DBAPIError as fault:
+        log.warning("partition.not_dropped", fault=type(fault.orig).__name__)
+        return False
+    return True
 
 
 async def _weeks(c: AsyncConnection, table: str) -> list[datetime]:
@@ -81,9 +99,15 @@ async def _weeks(c: AsyncConnection, table: str) -> list[datetime]:
 
 
 async def _is_needed(c: AsyncConnection, end: datetime) -> bool:
-    # A delivery of those weeks that is still owed needs its event and its attempts.
+    # A delivery of those weeks that is still there needs its event and its attempts; a replay
+    # that is still owed is young, but its event is not.
     found = await c.execute(
-        text("SELECT 1 FROM delivery WHERE id < :bound LIMIT 1"),
-        {"bound": id_floor("dlv", end)},
+        text(
+            "SELECT 1 FROM tenant t WHERE EXISTS (SELECT 1 FROM delivery d"
+            " WHERE d.tenant_id = t.id AND d.id < :delivery) OR EXISTS (SELECT 1 FROM delivery d"
+            " WHERE d.tenant_id = t.id AND d.event_id < :event"
+            " AND d.state IN ('pending', 'retrying', 'delivering')) LIMIT 1"
+        ),
+        {"delivery": id_floor("dlv", end), "event": id_floor("evt", end)},
     )
     return found.first() is not None
