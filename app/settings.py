@@ -233,3 +233,35 @@ READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "OIDC_CLIENT_SECRET": _text,
     "OIDC_AUDIENCE": _text,
 }
+
+#: What each setting means, for the README's table and `oneprotect settings`.
+MEANINGS: Final[Mapping[str, str]] = {
+    "ENV": "`local`, `dev`, `staging`, `production`; outside `local` and `dev` keys must be set,"
+    " https is enforced, cookies are `Secure`; demo data is refused outside `local`",
+    "DATABASE_URL": "or `postgresql://user:password@host/name`",
+    "QUEUE_URL": "the SAQ broker: `sqlite:///…`, `postgresql://…` or `redis://…`",
+    "HOST": "where the web process listens",
+    "PORT": "its port",
+    "SECRET_KEYS": "comma list of 32-byte keys in base64; the first encrypts, all decrypt",
+    "EGRESS_ALLOW": "exact `host:port` or `CIDR[:port]` that may be reached although private;"
+    " `up` adds its receiver",
+    "EGRESS_PROXY": "an outbound proxy; `HTTP_PROXY` is never read",
+    "REQUIRE_HTTPS": "refuse plain http destinations",
+    "RETRY_SCHEDULE": "seconds between attempts, ±20 %",
+    "DELIVERY_TIMEOUT": "seconds for one whole attempt",
+    "MAX_IN_FLIGHT": "attempts at once in one worker",
+    "MAX_IN_FLIGHT_PER_DESTINATION": "of them, to one destination",
+    "RETENTION_DAYS": "how long events, deliveries and attempts are kept",
+    "OIDC_ISSUER": "reserved for single sign-on",
+    "OIDC_CLIENT_ID": "reserved for single sign-on",
+    "OIDC_CLIENT_SECRET": "reserved for single sign-on",
+    "OIDC_AUDIENCE": "reserved for single sign-on",
+}
+#: Defaults that hang on another setting, in words.
+DERIVED: Final[Mapping[str, str]] = {
+    "QUEUE_URL": "the database",
+    "SECRET_KEYS": "made once in `local`",
+    "REQUIRE_HTTPS": "true outside `local`, `dev`",
+}
+#: Settings whose value nobody may see again.
+SECRET: Final = frozenset({"SECRET_KEYS", "OIDC_CLIENT_SECRET"})

@@ -5,23 +5,28 @@ import getpass
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from app.cli.listing import as_json, show
 from app.cli.patience import patience
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from app.audit.models import Actor
+    from app.database import Database
 
 T = TypeVar("T")
 
 TENANT_ROLES = ("tenant_admin", "operator", "auditor")
 #: NIST SP 800-63B asks for 8 at least, 15 where nothing else protects the account.
 MIN_PASSWORD_CHARS = 12
+
+of_tenant = click.option("--tenant", "tenant_id", help="Only of this one.  [default: all]")
 
 
 @click.group()
@@ -42,6 +47,15 @@ def create_tenant(tenant_id: str, name: str) -> None:
         )
     )
     click.echo(f"Tenant {made.id} created.")
+
+
+@tenant.command("list")
+@as_json
+def list_tenants(as_json: bool) -> None:
+    """List the tenants."""
+    from app.tools import roster
+
+    show(_read(roster.tenants), roster.TenantLine, as_json=as_json)
 
 
 @click.group()
@@ -77,6 +91,17 @@ def create_user(tenant_id: str, email: str, name: str, role: str, password: str 
     click.echo(f"User {made.email} created.")
 
 
+@user.command("list")
+@of_tenant
+@as_json
+def list_users(tenant_id: str | None, as_json: bool) -> None:
+    """List the people who may sign in."""
+    from app.tools import roster
+
+    rows = _read(lambda session: roster.users(session, tenant_id))
+    show(rows, roster.UserLine, as_json=as_json)
+
+
 @click.group()
 def token() -> None:
     """Tokens for the API."""
@@ -108,6 +133,33 @@ def create_token(tenant_id: str, name: str, role: str, expires_days: int | None)
     click.echo(text)
 
 
+@token.command("list")
+@of_tenant
+@as_json
+def list_tokens(tenant_id: str | None, as_json: bool) -> None:
+    """List the tokens, also those that no longer work; never their text."""
+    from app.tools import roster
+
+    rows = _read(lambda session: roster.tokens(session, tenant_id))
+    show(rows, roster.TokenLine, as_json=as_json)
+
+
+@click.group()
+def destination() -> None:
+    """Destinations of all tenants, to look at."""
+
+
+@destination.command("list")
+@of_tenant
+@as_json
+def list_destinations(tenant_id: str | None, as_json: bool) -> None:
+    """List the destinations and how it stands with them."""
+    from app.tools import roster
+
+    rows = _read(lambda session: roster.destinations(session, tenant_id))
+    show(rows, roster.DestinationLine, as_json=as_json)
+
+
 @click.command()
 def rekey() -> None:
     """Re-encrypt stored secrets under the newest key."""
@@ -127,6 +179,17 @@ def rekey() -> None:
 
 
 def _in_transaction(work: "Callable[[AsyncSession], Awaitable[T]]") -> T:
+    return _with_database(lambda database: database.transaction(), work)
+
+
+def _read(work: "Callable[[AsyncSession], Awaitable[T]]") -> T:
+    return _with_database(lambda database: database.reading(), work)
+
+
+def _with_database(
+    opened: "Callable[[Database], AbstractAsyncContextManager[AsyncSession]]",
+    work: "Callable[[AsyncSession], Awaitable[T]]",
+) -> T:
     from app.settings import Settings
     from app.tools import preflight
 
@@ -136,7 +199,7 @@ def _in_transaction(work: "Callable[[AsyncSession], Awaitable[T]]") -> T:
         await preflight.require_ready(settings)
         database = preflight.open_database(settings)
         try:
-            async with database.transaction() as session:
+            async with opened(database) as session:
                 return await work(session)
         finally:
             await database.close()
@@ -161,4 +224,4 @@ def _ask_password() -> str:
     return answer
 
 
-COMMANDS: tuple[click.Command, ...] = (tenant, user, token, rekey)
+COMMANDS: tuple[click.Command, ...] = (tenant, user, token, destination, rekey)

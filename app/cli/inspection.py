@@ -1,4 +1,4 @@
-"""Commands that look: the doctor, and the OpenAPI document."""
+"""Commands that look: the doctor, the settings, the OpenAPI document."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.cli.listing import as_json, show
 from app.cli.patience import patience
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@as_json
 def doctor(as_json: bool) -> int:
     """Check that the installation works.
 
@@ -30,6 +31,25 @@ def doctor(as_json: bool) -> int:
     if failed:
         raise click.ClickException(f"something is wrong with: {', '.join(failed)}")
     return 0
+
+
+@click.command()
+@click.option("--markdown", is_flag=True, help="The reference for a document, without values.")
+@as_json
+def settings(markdown: bool, as_json: bool) -> None:
+    """Show every setting, its default, and what holds here.
+
+    Secrets and passwords are not shown.
+    """
+    from app.tools import reference
+
+    if markdown and as_json:
+        raise click.UsageError("--markdown and --json exclude each other")
+    if markdown:
+        click.echo(reference.markdown())
+        return
+    rows = reference.lines(os.environ)
+    show(rows, reference.Line, as_json=as_json, columns=("name", "value", "default", "given"))
 
 
 @click.command()
@@ -65,4 +85,4 @@ def _print_table(checks: "list[Check]") -> None:
     Console().print(table)
 
 
-COMMANDS: tuple[click.Command, ...] = (doctor, openapi)
+COMMANDS: tuple[click.Command, ...] = (doctor, settings, openapi)

@@ -1,10 +1,12 @@
 """Commands that run: everything at once, or one process of it."""
 
 import asyncio
+import json
 import os
 
 import click
 
+from app.cli.listing import as_json, show
 from app.cli.patience import patience
 
 PORT = click.IntRange(0, 65_535)
@@ -97,14 +99,24 @@ def receiver(
 
 
 @click.command()
-def migrate() -> None:
+@click.option("--status", is_flag=True, help="Change nothing; exit 1 when it is not the newest.")
+@as_json
+def migrate(status: bool, as_json: bool) -> None:
     """Bring the database to the newest schema."""
     from app.database.migrate import migrate
     from app.settings import Settings
-    from app.tools import preflight
+    from app.tools import preflight, schema
+
+    settings = Settings.from_env(os.environ)
+    if status:
+        found = asyncio.run(schema.standing(settings))
+        show([found], schema.Standing, as_json=as_json)
+        if found.pending:
+            raise click.ClickException("the schema is not the newest; run: oneprotect migrate")
+        return
 
     async def work() -> tuple[str | None, str]:
-        database = preflight.open_database(Settings.from_env(os.environ))
+        database = preflight.open_database(settings)
         try:
             return await migrate(database)
         finally:
@@ -112,6 +124,9 @@ def migrate() -> None:
 
     with patience("Migrating"):
         before, after = asyncio.run(work())
+    if as_json:
+        click.echo(json.dumps({"before": before, "after": after}))
+        return
     click.echo(f"{after} already" if before == after else f"{before or 'empty'} → {after}")
 
 

@@ -5,25 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import oneprotect
 from app.tools import ports
 from tests.cli.conftest import Command
 from tests.tools.programs import call, free_port
 
-COMMANDS = (
-    "doctor",
-    "migrate",
-    "openapi",
-    "publish",
-    "receiver",
-    "rekey",
-    "serve",
-    "tenant create",
-    "token create",
-    "up",
-    "user create",
-    "worker",
-)
 KEY_1 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 KEY_2 = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 
@@ -34,19 +19,6 @@ def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
         return connection.execute(query).fetchall()
     finally:
         connection.close()
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help(command: Command, tmp_path: Path, name: str) -> None:
-    done = command(*name.split(), "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"Usage: oneprotect {name}" in done.stdout
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_list_of_commands_is_the_contracts() -> None:
-    named = {command.split()[0] for command in COMMANDS}
-    assert named <= set(oneprotect.commands)
 
 
 def test_without_a_command_the_help_is_shown(tmp_path: Path) -> None:
