@@ -72,7 +72,7 @@ class Server:
             connection.execute(statement.encode())
 
 
-def _bin_dir() -> tuple[Path, Path | None]:
+def find_tools() -> tuple[Path, Path | None]:
     """Return the folder of the tools, and the tree to copy when another user must run them."""
     for found in sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"), reverse=True):
         if (found.parent / "initdb").exists() and (found.parent / "postgres").exists():
@@ -86,7 +86,7 @@ def _bin_dir() -> tuple[Path, Path | None]:
 @contextlib.contextmanager
 def running_server() -> Iterator[Server]:
     """Start a server that ends with the block; as `nobody` when we are root, as it insists."""
-    bin_dir, tree = _bin_dir()
+    bin_dir, tree = find_tools()
     home = Path(tempfile.mkdtemp(prefix="op-pg-"))
     user = None
     try:
