@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import anyio
 import psycopg
 import pytest
 from sqlalchemy import select, update
@@ -29,52 +31,75 @@ Rows = dict[str, list[tuple[Any, ...]]]
 FLEETING = {"worker_heartbeat"}
 
 
+class Databases:
+    """Makes databases of an ordinary role: a superuser sees through what a backup must pass."""
+
+    def __init__(self, server_url: str) -> None:
+        self.role = f"op_backup_{uuid4().hex[:8]}"
+        self._url = make_url(server_url)
+        self._server = psycopg.connect(server_url, autocommit=True)
+        self._names: list[str] = []
+        how = "LOGIN PASSWORD 'x' NOSUPERUSER NOBYPASSRLS"
+        self._server.execute(f"CREATE ROLE {self.role} {how}".encode())
+
+    def make(self, template: str = "template1") -> str:
+        name = f"{self.role}_{len(self._names)}"
+        made = f"CREATE DATABASE {name} OWNER {self.role} TEMPLATE {template} STRATEGY file_copy"
+        self._server.execute(made.encode())
+        self._names.append(name)
+        url = self._url.set(username=self.role, password="x", database=name)
+        return url.render_as_string(hide_password=False)
+
+    def close(self) -> None:
+        for name in self._names:
+            self._server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        self._server.execute(f"DROP ROLE {self.role}".encode())
+        self._server.close()
+
+
 @pytest.fixture(scope="module")
-def role(postgres_url: str) -> Iterator[str]:
-    """Yield an ordinary role: a superuser would see through the walls that a backup must pass."""
-    name = f"op_backup_{uuid4().hex[:8]}"
-    with psycopg.connect(postgres_url, autocommit=True) as server:
-        server.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x' NOSUPERUSER NOBYPASSRLS".encode())
-        yield name
-        server.execute(f"DROP ROLE {name}".encode())
+def databases(postgres_url: str) -> Iterator[Databases]:
+    databases = Databases(postgres_url)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="module")
+def built(databases: Databases) -> str:
+    """Return the name of a database that the role itself migrated and seeded."""
+    url = databases.make()
+    anyio.run(build, url)
+    return str(make_url(url).database)
 
 
 @pytest.fixture
 def empty_url(
     engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> Iterator[Callable[[], str]]:
-    """Yield what makes the URL of a fresh database without any table, each time it is called."""
+) -> Callable[[], str]:
+    """Return what makes the URL of a database without any table, each time it is called."""
     if engine_name == "sqlite":
-        yield lambda: f"sqlite:///{tmp_path}/{uuid4().hex[:8]}/oneprotect.db"
-        return
-    server_url: str = request.getfixturevalue("postgres_url")
-    role: str = request.getfixturevalue("role")
-    made: list[str] = []
-    with psycopg.connect(server_url, autocommit=True) as server:
-
-        def make() -> str:
-            made.append(f"{role}_{len(made)}_{uuid4().hex[:4]}")
-            server.execute(f"CREATE DATABASE {made[-1]} OWNER {role}".encode())
-            url = make_url(server_url).set(username=role, password="x", database=made[-1])
-            return url.render_as_string(hide_password=False)
-
-        yield make
-        for name in made:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        return lambda: f"sqlite:///{tmp_path}/{uuid4().hex[:8]}/oneprotect.db"
+    databases: Databases = request.getfixturevalue("databases")
+    return databases.make
 
 
 @pytest.fixture
-async def here(
-    empty_url: Callable[[], str], monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
-    """Yield a seeded installation; PostgreSQL's own tools are those of the tests' server."""
+def here_url(engine_name: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a seeded database."""
+    if engine_name == "sqlite":
+        (tmp_path / "here").mkdir()
+        path = shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "here" / "op.db")
+        return f"sqlite:///{path}"
+    databases: Databases = request.getfixturevalue("databases")
+    return databases.make(request.getfixturevalue("built"))
+
+
+@pytest.fixture
+async def here(here_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """Yield an installation that runs; PostgreSQL's own tools are those of the tests' server."""
     tools, _ = server_of_tests.find_tools()
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    url = empty_url()
-    if url.startswith("sqlite"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir()
-    await build(url)
-    async with open_world(url) as world:
+    async with open_world(here_url) as world:
         yield world
 
 
