@@ -1,36 +1,18 @@
 """The migrations make exactly the tables of the models, on both engines, whoever runs them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 
 from app.database import Base, Database
 from app.database.migrate import current_revision, known_revisions, migrate, newest_revision
-from tests.conftest import create_database, drop_database
 from tests.world import World
 
 #: Indexes that differ between the engines, and are therefore no part of the models.
 OF_ONE_ENGINE = {"ix_delivery_due", "ix_destination_id"}
-
-
-@pytest.fixture
-async def empty(
-    engine_name: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[str]:
-    """Yield the URL of a database without any table."""
-    if engine_name == "sqlite":
-        yield f"sqlite:///{tmp_path}/empty.db"
-        return
-    server_url, name = request.getfixturevalue("postgres_url"), f"op_{uuid4().hex[:12]}"
-    yield create_database(server_url, name)
-    drop_database(server_url, name)
 
 
 def differences(connection: Connection) -> list[Any]:
