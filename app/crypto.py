@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # NIST SP 800-38D, 8.2: 96-bit nonces
 KEY_ID_BYTES: Final = 4
+#: Where a local installation keeps the key that it made, beside its database.
+KEY_FILE: Final = "secret.keys"
 
 
 class UndecryptableError(Exception):
@@ -77,7 +79,7 @@ def _key_id(key: bytes) -> bytes:
 
 def local_keys(folder: Path) -> tuple[str, ...]:
     """Read, or make once, the key file of a local installation; readable by its owner only."""
-    path = folder / "secret.keys"
+    path = folder / KEY_FILE
     try:
         return (path.read_text("ascii").strip(),)
     except FileNotFoundError:

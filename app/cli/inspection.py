@@ -20,7 +20,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(as_json: bool) -> int:
     """Check that the installation works.
 
-    Looks at settings, database, schema, clock, worker, queue and egress.
+    Looks at settings, database, schema, clock, worker, keys, tenancy, queue and egress.
     """
     from app.tools.doctor import State, examine
 

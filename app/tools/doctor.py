@@ -9,13 +9,16 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.crypto import KEY_FILE, Keyring, UndecryptableError
 from app.database import Database, utcnow
 from app.database.migrate import current_revision, known_revisions, newest_revision
 from app.deliveries import heartbeat
+from app.destinations.models import SigningSecret, secret_context
 from app.errors import SettingsError
+from app.runtime import keyring_of
 from app.sending.egress import EgressAllow
 from app.sending.resolver import SystemResolver
 from app.settings import Settings
@@ -23,6 +26,8 @@ from app.settings import Settings
 #: One check may take this long: a server that drops packets must not hang the doctor.
 DEADLINE_S: Final = 5.0
 MAX_CLOCK_OFFSET: Final = timedelta(seconds=2)
+#: A key that was lost or left behind shows at the first of them.
+SECRETS_TRIED: Final = 100
 #: A name that is always there (RFC 2606): only whether any name resolves is asked.
 PROBE_NAME: Final = "example.com"
 
@@ -70,6 +75,8 @@ async def _examine_database(settings: Settings) -> list[Check]:
         checks.append(await _check("clock", lambda: _clock(database)))
         if checks[1].state is not State.FAIL:
             checks.append(await _check("worker", lambda: _worker(database)))
+            checks.append(await _check("keys", lambda: _keys(database, settings)))
+            checks.append(await _check("tenancy", lambda: _tenancy(database)))
         return checks
     finally:
         await database.close()
@@ -140,6 +147,47 @@ def judge_worker(last_seen: datetime | None, now: datetime) -> Finding:
         since = f"{last_seen:%Y-%m-%d %H:%M:%S} UTC"
         return State.FAIL, f"last seen {since}, nothing is delivered; run: oneprotect worker"
     return State.OK, f"last seen {silence.total_seconds():.0f} s ago"
+
+
+async def _keys(database: Database, settings: Settings) -> Finding:
+    made = settings.secret_keys or (settings.data_dir / KEY_FILE).is_file()
+    query = select(SigningSecret).order_by(SigningSecret.created_at.desc()).limit(SECRETS_TRIED)
+    async with database.reading() as session:
+        secrets = (await session.execute(query)).scalars().all()
+    if not made:
+        verdict = State.FAIL if secrets else State.OK
+        return verdict, f"none yet, {len(secrets)} stored secrets need one"
+    keyring = keyring_of(settings)
+    lost = sum(not _opens(keyring, one) for one in secrets)
+    if lost:
+        return State.FAIL, (
+            f"{lost} of the newest {len(secrets)} stored secrets open with no key of"
+            " ONEPROTECT_SECRET_KEYS; add the one that sealed them"
+        )
+    if old := sum(not keyring.is_current(one.sealed) for one in secrets):
+        return State.OK, f"open all, {old} under an older key; run: oneprotect rekey"
+    return State.OK, f"open the newest {len(secrets)} stored secrets"
+
+
+def _opens(keyring: Keyring, secret: SigningSecret) -> bool:
+    try:
+        keyring.open(secret.sealed, secret_context(secret.tenant_id, secret.destination_id))
+    except UndecryptableError:
+        return False
+    return True
+
+
+async def _tenancy(database: Database) -> Finding:
+    if database.dialect == "sqlite":
+        return State.OK, "kept apart by every query; SQLite has no second wall"
+    query = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
+    async with database.reading() as session:
+        if (await session.execute(text(query))).scalar_one():
+            return State.WARN, (
+                "the role is above row-level security; use one that is no superuser, as"
+                " app/deploy/roles.sh makes it"
+            )
+    return State.OK, "row-level security holds for this role"
 
 
 async def _queue(settings: Settings) -> Finding:

@@ -8,8 +8,9 @@ import pytest
 
 from app.database import Database, utcnow
 from app.deliveries import heartbeat
-from app.tools.doctor import State, judge_clock, judge_worker
+from app.tools.doctor import State, examine, judge_clock, judge_worker
 from tests.tools.programs import call, free_port
+from tests.world import World
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -33,7 +34,7 @@ async def test_an_installation_with_a_worker_is_healthy(tmp_path: Path) -> None:
     await beat(tmp_path)
     code, checks = report(tmp_path)
     assert code == 0
-    healthy = ("settings", "database", "schema", "clock", "worker", "queue")
+    healthy = ("settings", "database", "schema", "clock", "worker", "keys", "tenancy", "queue")
     assert {name: checks[name][0] for name in healthy} == dict.fromkeys(healthy, "ok")
     assert "http allowed" in checks["egress"][1]
 
@@ -123,3 +124,32 @@ def test_the_clock_that_is_behind_is_named() -> None:
 @pytest.mark.parametrize(("age_s", "state"), [(1, State.OK), (-1, State.OK), (61, State.FAIL)])
 def test_a_worker_is_well_as_long_as_it_beats(age_s: float, state: State) -> None:
     assert judge_worker(NOW - timedelta(seconds=age_s), NOW)[0] is state
+
+
+async def findings(url: str, **env: str) -> dict[str, tuple[str, str]]:
+    environ = {"ONEPROTECT_DATABASE_URL": url} | {f"ONEPROTECT_{k}": v for k, v in env.items()}
+    return {one.name: (one.state, one.detail) for one in await examine(environ)}
+
+
+async def test_a_key_that_was_left_behind_is_found_before_a_delivery_needs_it(world: World) -> None:
+    await world.make_destination("https://8.8.8.8/")
+    (key,) = world.settings.secret_keys
+    other = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+    right = (await findings(world.url, SECRET_KEYS=key))["keys"]
+    newer = (await findings(world.url, SECRET_KEYS=f"{other},{key}"))["keys"]
+    wrong = (await findings(world.url, SECRET_KEYS=other))["keys"]
+
+    assert ("ok", "open the newest 1 stored secrets") == right
+    assert ("ok", "open all, 1 under an older key; run: oneprotect rekey") == newer
+    assert "fail" == wrong[0]
+    assert "1 of the newest 1 stored secrets open with no key" in wrong[1]
+
+
+async def test_a_role_above_row_level_security_is_told(world: World) -> None:
+    state, detail = (await findings(world.url))["tenancy"]
+
+    if world.database.dialect == "sqlite":
+        assert ("ok", True) == (state, "no second wall" in detail)
+    else:  # the tests' own role is a superuser
+        assert ("warn", True) == (state, "roles.sh" in detail)
