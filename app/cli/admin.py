@@ -168,8 +168,7 @@ def rekey() -> None:
     from app.settings import Settings
 
     keyring = keyring_of(Settings.from_env(os.environ))
-    with patience("Re-encrypting"):
-        done = _in_transaction(lambda session: resealing.rekey(session, keyring))
+    done = _in_transaction(lambda session: resealing.rekey(session, keyring), "Re-encrypting")
     if done.lost:
         raise click.ClickException(
             f"{done.sealed} re-encrypted; no key opens what belongs to:"
@@ -178,17 +177,18 @@ def rekey() -> None:
     click.echo(f"{done.sealed} re-encrypted; the first of ONEPROTECT_SECRET_KEYS now suffices.")
 
 
-def _in_transaction(work: "Callable[[AsyncSession], Awaitable[T]]") -> T:
-    return _with_database(lambda database: database.transaction(), work)
+def _in_transaction(work: "Callable[[AsyncSession], Awaitable[T]]", what: str = "Writing") -> T:
+    return _with_database(lambda database: database.transaction(), work, what)
 
 
 def _read(work: "Callable[[AsyncSession], Awaitable[T]]") -> T:
-    return _with_database(lambda database: database.reading(), work)
+    return _with_database(lambda database: database.reading(), work, "Reading")
 
 
 def _with_database(
     opened: "Callable[[Database], AbstractAsyncContextManager[AsyncSession]]",
     work: "Callable[[AsyncSession], Awaitable[T]]",
+    what: str,
 ) -> T:
     from app.settings import Settings
     from app.tools import preflight
@@ -204,7 +204,8 @@ def _with_database(
         finally:
             await database.close()
 
-    return asyncio.run(run())
+    with patience(what):
+        return asyncio.run(run())
 
 
 def _operator() -> "Actor":

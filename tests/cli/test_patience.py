@@ -10,7 +10,8 @@ from tests.tools.programs import environment
 SCRIPT = """
 import sys, time
 from app.cli.patience import patience
-with patience("Migrating"):
+with patience("Migrating") as tell:
+    tell(1, 2)
     time.sleep(float(sys.argv[1]))
 """
 

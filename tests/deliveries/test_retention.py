@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from app.database import Database, utcnow
 from app.database.base import id_floor, to_millis
-from app.deliveries import partitions, retention
+from app.deliveries import heartbeat, partitions, retention
+from app.deliveries.models import Heartbeat
 from tests.receiver import Receiver
 from tests.world import World
 
@@ -227,6 +228,15 @@ async def test_the_event_of_a_replay_that_is_still_owed_stays(world: World) -> N
 
     name = "event weeks" if world.database.dialect == "postgresql" else "event"
     assert (0, 1) == (owed[name], forgotten[name])
+
+
+async def test_workers_that_went_long_ago_are_forgotten_by_the_next_beat(world: World) -> None:
+    async with world.database.transaction() as session:
+        session.add(Heartbeat(worker_id="gone", started_at=LONG_AGO, seen_at=LONG_AGO, in_flight=0))
+    async with world.database.transaction() as session:
+        await heartbeat.beat(session, "here", started_at=utcnow(), load=0)
+
+    assert 1 == await rows(world, "worker_heartbeat")
 
 
 async def into_their_week(world: World) -> None:
