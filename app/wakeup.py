@@ -53,9 +53,9 @@ async def open_queue(broker_url: str) -> Queue:
     if scheme == "sqlite":
         queue: Queue = SqliteQueue(Path(broker_url.removeprefix("sqlite:///")), QUEUE_NAME)
     elif scheme.startswith("redis"):
-        from saq.queue.redis import RedisQueue
+        from app.saq_redis import PatientRedisQueue
 
-        queue = RedisQueue.from_url(broker_url, name=QUEUE_NAME)
+        queue = PatientRedisQueue.from_url(broker_url, name=QUEUE_NAME)
     else:
         queue = await _postgres_queue(broker_url)
     await queue.connect()

@@ -24,9 +24,10 @@ from app.crypto import Keyring
 from app.database import Database
 from app.deliveries import strict
 from app.deliveries.models import State, Trigger
+from app.deliveries.pacing import HORIZON
 from app.deliveries.recorder import Backoff, OnSettled, Recorder
 from app.deliveries.retry import plan
-from app.deliveries.roads import Road, Roads
+from app.deliveries.roads import UNSIGNABLE, Road, Roads
 from app.deliveries.slots import AHEAD, Slots
 from app.deliveries.store import (
     LANES_PER_CLAIM,
@@ -111,6 +112,10 @@ class Engine:
     def in_flight(self) -> int:
         return self._slots.in_flight
 
+    @property
+    def _lease_s(self) -> float:
+        return self._settings.delivery_timeout + LEASE_MARGIN_S
+
     def wake(self) -> None:
         """Something may be due: look now. Calling it once too often costs one cheap claim."""
         self._look.set()
@@ -154,20 +159,19 @@ class Engine:
                 await _wait(self._look, POLL_S)
 
     def _has_room(self) -> bool:
-        if self._recorder.backlog >= 2 * self._settings.max_in_flight:
+        if self._recorder.is_stuck or self._recorder.backlog >= 2 * self._settings.max_in_flight:
             return False  # the database is slow or away: what is sent must be recorded first
         # Claim in gulps: a statement per freed slot would be all overhead.
         return not self._slots.held or self._slots.free >= 2 * self._settings.max_in_flight
 
     async def _claim(self) -> Found:
         """Lease a batch and start what may start; say whether another claim would find more."""
-        lease_s = self._settings.delivery_timeout + LEASE_MARGIN_S
         request = ClaimRequest(
             limit=self._slots.free,
             per_lane=self._slots.per_lane,
             busy=self._busy(),
             token=uuid4().hex,
-            lease_s=lease_s,
+            lease_s=self._lease_s,
             after_tenant=self._after[0],
             after=self._after[1],
         )
@@ -186,10 +190,13 @@ class Engine:
             routes = await self._store.routes(c, leases)
         roads = await self._roads.open(routes)
         for lease in leases:
-            road, body = roads.get(lease.destination_id), bodies.get(lease.event_id)
-            if road is not None and body is not None:
+            body = bodies.get(lease.event_id)
+            if body is None or lease.destination_id not in roads:
+                continue  # there is nothing to send, or nowhere: the lease runs out
+            if road := roads[lease.destination_id]:
                 self._admit(Ready(lease, road, body, latest + lease.wait_s))
-            # Otherwise it is no attempt: it was logged, and the lease runs out.
+            else:
+                self._recorder.add(self._settle(lease, UNSIGNABLE, claim.now_s))
         self._start_waiting()
         return _found(request, leases)
 
@@ -320,8 +327,10 @@ class Engine:
 
     async def sweep(self) -> None:
         """Take back the deliveries of workers that died, and cancel what nobody wants any more."""
+        if self._recorder.is_stuck:
+            return  # what we sent and could not record would be handed on, and sent again
         async with self._database.begin() as c:
-            expired, cancelled = await self._store.sweep(c)
+            expired, cancelled = await self._store.sweep(c, self._lease_s + HORIZON.total_seconds())
         if expired:
             log.warning("lease.expired", deliveries=expired)
             self.wake()

@@ -31,6 +31,8 @@ class Recorder:
         self._settled: list[Settled] = []
         self._ended = asyncio.Event()
         self.is_idle: Callable[[], bool] = lambda: False
+        #: The database takes no record now: what would have to be recorded must not begin.
+        self.is_stuck = False
 
     @property
     def backlog(self) -> int:
@@ -58,9 +60,11 @@ class Recorder:
                 async with self._database.hot() as c:
                     ours = await self._store.record(c, batch)
             except (SQLAlchemyError, OSError) as fault:
+                self.is_stuck = True
                 await backoff.wait("record", fault)
                 continue
             backoff.reset()
+            self.is_stuck = False
             del self._settled[: len(batch)]
             for late in (s for s in batch if s.lease.id not in ours):
                 log.warning("attempt.fenced", delivery_id=late.lease.id, outcome=late.outcome)

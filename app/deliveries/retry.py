@@ -46,14 +46,15 @@ def plan(outcome: Outcome, *, retries_used: int, schedule: Sequence[int], chance
     disable = GONE if outcome.kind is OutcomeKind.GONE else DISABLE if wish == "disable" else None
     if outcome.kind is OutcomeKind.DELIVERED:
         return Plan(State.DELIVERED, disable_reason=disable)
-    if reason := disable or (ABORT if wish == "abort-message" else PERMANENT.get(outcome.kind)):
+    permanent = None if outcome.refused_because else PERMANENT.get(outcome.kind)
+    if reason := disable or (ABORT if wish == "abort-message" else permanent):
         return Plan(State.FAILED, reason=reason, disable_reason=disable)
     pause_s = _pause_s(outcome)
     if retries_used >= len(schedule):
-        return Plan(State.FAILED, reason=EXHAUSTED, pause_s=pause_s)
+        return Plan(State.FAILED, reason=outcome.refused_because or EXHAUSTED, pause_s=pause_s)
     delay = schedule[retries_used] * (1 - JITTER + 2 * JITTER * chance)
     delay = min(max(delay, outcome.retry_after_s or 0), MAX_DELAY_S)
-    return Plan(State.RETRYING, delay_s=delay, pause_s=pause_s)
+    return Plan(State.RETRYING, delay, outcome.refused_because, pause_s)
 
 
 def _pause_s(outcome: Outcome) -> float:

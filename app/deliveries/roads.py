@@ -1,6 +1,7 @@
 """Open the routes of a batch: what is sealed in the database becomes what the sender signs with."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 import structlog
@@ -10,9 +11,18 @@ from app.database import Database
 from app.deliveries.store import Route
 from app.destinations.models import headers_context, secret_context
 from app.destinations.signing_keys import OpenKeys
+from app.sending.outcome import Outcome, OutcomeKind
 from app.sending.signing import Secret, SigningKey
 
 log = structlog.get_logger(__name__)
+
+#: What becomes of an attempt whose road cannot be opened: it is tried again by the schedule, so
+#: that a key that comes back delivers it, and says why it fails as long as it does.
+UNSIGNABLE: Final = Outcome(
+    OutcomeKind.DESTINATION_NOT_ALLOWED,
+    duration_ms=0,
+    refused_because="its secret or headers cannot be opened: restore the key or set new ones",
+)
 
 
 class Road(msgspec.Struct, frozen=True):

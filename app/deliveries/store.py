@@ -170,9 +170,10 @@ class Store(Protocol):
         """Give back what was claimed but not tried, due at once."""
         ...
 
-    async def sweep(self, c: AsyncConnection) -> tuple[int, int]:
+    async def sweep(self, c: AsyncConnection, longest_s: float) -> tuple[int, int]:
         """Return expired leases to the queue and cancel what is owed to a destination that is gone.
 
+        No lease is longer than `longest_s`: one that is was taken before the clock was put back.
         Returns (leases returned, deliveries cancelled).
         """
         ...

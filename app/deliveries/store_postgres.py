@@ -290,13 +290,19 @@ class PostgresStore:
             },
         )
 
-    async def sweep(self, c: AsyncConnection) -> tuple[int, int]:
+    async def sweep(self, c: AsyncConnection, longest_s: float) -> tuple[int, int]:
         now_s = (await c.exec_driver_sql("SELECT extract(epoch FROM now())::float8")).scalar_one()
         if now_s < self._swept_at_s:
             # The clock was put back, perhaps before we started: what is due at once stays so.
             await c.exec_driver_sql(
                 "UPDATE delivery SET next_attempt_at = now()"
                 " WHERE state = 'pending' AND next_attempt_at > now()"
+            )
+            await c.exec_driver_sql(
+                "UPDATE delivery SET lease_until = now() + make_interval(secs => %(longest)s)"
+                " WHERE state = 'delivering'"
+                " AND lease_until > now() + make_interval(secs => %(longest)s)",
+                {"longest": longest_s},
             )
         self._swept_at_s = now_s
         expired = await c.exec_driver_sql(

@@ -283,7 +283,7 @@ class SqliteStore:
             (_now_ms(), _json(rows)),
         )
 
-    async def sweep(self, c: AsyncConnection) -> tuple[int, int]:
+    async def sweep(self, c: AsyncConnection, longest_s: float) -> tuple[int, int]:
         now = _now_ms()
         if now < self._swept_at_ms:
             # The clock was put back, perhaps before we started: what is due at once stays so.
@@ -291,6 +291,12 @@ class SqliteStore:
                 "UPDATE delivery SET next_attempt_at = ?"
                 " WHERE state = 'pending' AND next_attempt_at > ?",
                 (now, now),
+            )
+            longest = now + int(longest_s * 1000)
+            await c.exec_driver_sql(
+                "UPDATE delivery SET lease_until = ?"
+                " WHERE state = 'delivering' AND lease_until > ?",
+                (longest, longest),
             )
         self._swept_at_ms = now
         expired = await c.exec_driver_sql(

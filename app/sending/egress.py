@@ -33,7 +33,7 @@ class EgressAllow:
 
     def covers(self, ip: Address, port: int, host: str = "") -> bool:
         """Whether the operator named this very place; a metadata address never is."""
-        if is_metadata(ip):
+        if not (self.names or self.networks) or is_metadata(ip):
             return False
         return self.covers_name(host, port) or any(
             ip in network and wanted in {None, port} for network, wanted in self.networks

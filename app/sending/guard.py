@@ -4,6 +4,7 @@ import socket
 import ssl
 from contextvars import ContextVar
 from ipaddress import IPv6Address, ip_address
+from itertools import islice
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -18,6 +19,7 @@ VERDICT_S = 4.0  # a pooled connection may outlive what DNS said by no more than
 KEEP_ALIVE_S = 4.0  # shorter than the five seconds after which many servers hang up
 MAX_DIALLED = 6  # every answer is judged, the first few are tried
 MAX_VERDICTS = 4096
+FOREIGN_S = 1.0  # an address that becomes ours is known as such this soon
 
 Place = tuple[str, int]
 
@@ -72,6 +74,7 @@ class Guard:
         self._resolver = resolver
         self._verdict_s = verdict_s
         self._verdicts: dict[Place, tuple[float, tuple[Address, ...]]] = {}
+        self._foreign: dict[Address, float] = {}  # no address of ours, until then
 
     def connector(self, tls: ssl.SSLContext, *, proxied: bool) -> TCPConnector:
         """Build the pool. Behind an operator's proxy only the proxy itself is ever dialled."""
@@ -107,7 +110,6 @@ class Guard:
         self._remember((host, port), trip.addresses)
 
     async def _look_up(self, trip: Trip, place: Place) -> tuple[Address, ...]:
-
         started = perf_counter()
         try:
             addresses = tuple(await self._resolver.resolve(*place))
@@ -126,14 +128,23 @@ class Guard:
         return True
 
     def _remember(self, place: Place, addresses: tuple[Address, ...]) -> None:
-        if len(self._verdicts) >= MAX_VERDICTS:
-            self._verdicts.pop(next(iter(self._verdicts)))
+        _make_room(self._verdicts)
         self._verdicts[place] = (monotonic() + self._verdict_s, addresses)
 
     def _permits(self, ip: Address, port: int, host: str) -> bool:
         if self._policy.allow.covers(ip, port, host):
             return True
-        return self._policy.permits(ip, port, host) and not is_own(ip)
+        return self._policy.permits(ip, port, host) and self._is_foreign(ip)
+
+    def _is_foreign(self, ip: Address) -> bool:
+        """Whether the address is none of this host; only a yes is remembered, and not for long."""
+        if self._foreign.get(ip, 0.0) > monotonic():
+            return True
+        if is_own(ip):
+            return False
+        _make_room(self._foreign)
+        self._foreign[ip] = monotonic() + FOREIGN_S
+        return True
 
     def _open_permitted(self, info: tuple[Any, ...]) -> socket.socket:
         """Judge the very address of a connect once more: literals come this way too."""
@@ -187,6 +198,13 @@ def is_own(ip: Address) -> bool:
             return bool(probe.getsockname()[0] == str(ip))
     except OSError:
         return False
+
+
+def _make_room(memory: dict[Any, Any]) -> None:
+    """Forget the older half, before a memory of verdicts grows without bound."""
+    if len(memory) >= MAX_VERDICTS:
+        for key in list(islice(memory, MAX_VERDICTS // 2)):
+            del memory[key]
 
 
 def _open_vetted(info: tuple[Any, ...]) -> socket.socket:

@@ -56,6 +56,7 @@ class Outcome(msgspec.Struct, frozen=True):
     retry_after_s: int | None = None
     resolved_address: str | None = None
     timing: Timing | None = None
+    refused_because: str | None = None  # why it was not even tried; no fault of the endpoint's
 
 
 def classify(status: int, *, oversized: bool = False) -> OutcomeKind:

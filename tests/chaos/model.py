@@ -96,7 +96,7 @@ class Model:
 
     async def sweep(self, _pick: int) -> None:
         async with self._world.database.begin() as c:
-            await self._world.services.store.sweep(c)
+            await self._world.services.store.sweep(c, 60.0)
         for owed in self._owed.values():
             if owed.lapsed:
                 self._free(owed)

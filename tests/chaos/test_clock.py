@@ -62,7 +62,7 @@ async def test_what_a_fast_clock_put_off_is_due_once_the_clock_is_right(world: W
         await session.execute(update(Delivery).values(next_attempt_at=later))
 
     async with world.database.begin() as c:
-        await store_for(world.database.dialect).sweep(c)
+        await store_for(world.database.dialect).sweep(c, 60.0)
 
     (row,) = await world.deliveries(state="pending")
     assert datetime.fromisoformat(row["next_attempt_at"]) <= utcnow()

@@ -142,7 +142,7 @@ async def test_a_disabled_destination_is_not_claimed_and_its_strays_are_swept(
 
     assert [] == (await claim(world)).leases
     async with world.database.begin() as c:
-        assert (0, 3) == await world.services.store.sweep(c)
+        assert (0, 3) == await world.services.store.sweep(c, 60.0)
 
     cancelled = await world.deliveries(destination_id=lane, state="cancelled")
     assert 3 == len(cancelled)
@@ -155,7 +155,7 @@ async def test_an_expired_lease_goes_back_and_the_late_record_is_fenced(world: W
     await asyncio.sleep(0.01)
 
     async with world.database.begin() as c:
-        assert (1, 0) == await world.services.store.sweep(c)
+        assert (1, 0) == await world.services.store.sweep(c, 60.0)
     (takeover,) = (await claim(world)).leases
     assert {takeover.id} == await record(world, settled(takeover))
     late = await record(world, settled(hung, State.FAILED, "timeout"))
@@ -171,7 +171,7 @@ async def test_a_live_lease_is_left_alone_by_the_sweep(world: World) -> None:
     await claim(world, lease_s=30.0)
 
     async with world.database.begin() as c:
-        assert (0, 0) == await world.services.store.sweep(c)
+        assert (0, 0) == await world.services.store.sweep(c, 60.0)
 
 
 async def test_what_is_released_is_due_at_once_and_counts_no_attempt(world: World) -> None:

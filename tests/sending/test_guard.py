@@ -230,3 +230,40 @@ async def test_a_refusal_holds_up_nobody_else(open_sender: Opener) -> None:
 
 def test_a_refusal_says_nothing_about_the_destination() -> None:
     assert str(DestinationBlocked()) == "the destination is not allowed"
+
+
+async def test_an_address_that_becomes_ours_is_refused_within_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours: set[str] = set()
+    asked: list[str] = []
+
+    def is_ours(ip: Any) -> bool:
+        asked.append(str(ip))
+        return str(ip) in ours
+
+    monkeypatch.setattr(guard, "is_own", is_ours)
+    monkeypatch.setattr(guard, "FOREIGN_S", 0.05)
+    judge = Guard(EgressPolicy(), Answers({"self.example": ["93.184.215.14"]}), verdict_s=0)
+    place = ("self.example", 443)
+    for _ in range(3):
+        await judge.vet(guard.Trip(), place, None)
+    ours.add("93.184.215.14")
+    await asyncio.sleep(0.06)
+
+    for _ in range(2):
+        with pytest.raises(DestinationBlocked):
+            await judge.vet(guard.Trip(), place, None)
+    ours.clear()
+    await judge.vet(guard.Trip(), place, None)
+    assert 4 == len(asked), "a yes is remembered, a no is asked for again each time"
+
+
+async def test_what_a_guard_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "MAX_VERDICTS", 8)
+    judge = Guard(EgressPolicy(), Answers({}))
+    for number in range(100):
+        literal = ip_address("8.8.0.0") + number
+        await judge.vet(guard.Trip(), (str(literal), 443), literal)
+
+    assert max(len(judge._verdicts), len(judge._foreign)) <= 8
