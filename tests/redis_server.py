@@ -3,8 +3,10 @@
 import contextlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,10 +54,19 @@ class RedisServer:
         with self.client() as client:
             client.flushall()
 
-    def everything(self) -> bytes:
-        """Return all keys and their values, as a thief would read them."""
-        with self.client() as client:
-            return b"\n".join(key + b"\n" + (client.dump(key) or b"") for key in client.keys())
+    @contextlib.contextmanager
+    def overheard(self) -> Iterator[bytearray]:
+        """Yield all that anybody says to the server, as it grows, as text."""
+        heard = bytearray()
+        with socket.create_connection(("127.0.0.1", self.port)) as ear:
+            listener = threading.Thread(target=_listen, args=(ear, heard))
+            listener.start()
+            ear.sendall(b"MONITOR\r\n")
+            try:
+                yield heard
+            finally:
+                ear.shutdown(socket.SHUT_RDWR)
+                listener.join(5)
 
     def stop(self) -> None:
         """kill -9, as an outage would."""
@@ -82,3 +93,8 @@ def running_redis() -> Iterator[RedisServer]:
             yield server
         finally:
             server.stop()
+
+
+def _listen(ear: socket.socket, heard: bytearray) -> None:
+    while said := ear.recv(65_536):
+        heard += said

@@ -151,9 +151,9 @@ def count_dequeues(queue: PatientRedisQueue) -> list[float]:
     asked: list[float] = []
     stock = queue.dequeue
 
-    async def counted(timeout: float = 0.0, poll_interval: float = 0.0) -> Any:
-        asked.append(timeout)
-        return await stock(timeout, poll_interval)
+    async def counted(*args: Any, **kwargs: Any) -> Any:
+        asked.append(time.monotonic())
+        return await stock(*args, **kwargs)
 
     queue.dequeue = counted  # type: ignore[method-assign]  # to count, not to change
     return asked

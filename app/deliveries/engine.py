@@ -159,7 +159,9 @@ class Engine:
                 await _wait(self._look, POLL_S)
 
     def _has_room(self) -> bool:
-        if self._recorder.is_stuck or self._recorder.backlog >= 2 * self._settings.max_in_flight:
+        if self._recorder.is_stuck:  # one at a time, to see whether the database takes it
+            return not self._slots.held and not self._recorder.backlog
+        if self._recorder.backlog >= 2 * self._settings.max_in_flight:
             return False  # the database is slow or away: what is sent must be recorded first
         # Claim in gulps: a statement per freed slot would be all overhead.
         return not self._slots.held or self._slots.free >= 2 * self._settings.max_in_flight
@@ -167,7 +169,7 @@ class Engine:
     async def _claim(self) -> Found:
         """Lease a batch and start what may start; say whether another claim would find more."""
         request = ClaimRequest(
-            limit=self._slots.free,
+            limit=1 if self._recorder.is_stuck else self._slots.free,
             per_lane=self._slots.per_lane,
             busy=self._busy(),
             token=uuid4().hex,
@@ -327,7 +329,7 @@ class Engine:
 
     async def sweep(self) -> None:
         """Take back the deliveries of workers that died, and cancel what nobody wants any more."""
-        if self._recorder.is_stuck:
+        if self._recorder.is_stuck and self._recorder.backlog:
             return  # what we sent and could not record would be handed on, and sent again
         async with self._database.begin() as c:
             expired, cancelled = await self._store.sweep(c, self._lease_s + HORIZON.total_seconds())

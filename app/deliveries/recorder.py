@@ -31,7 +31,7 @@ class Recorder:
         self._settled: list[Settled] = []
         self._ended = asyncio.Event()
         self.is_idle: Callable[[], bool] = lambda: False
-        #: The database takes no record now: what would have to be recorded must not begin.
+        #: The database took no record lately: what would have to be recorded should not begin.
         self.is_stuck = False
 
     @property
@@ -64,7 +64,7 @@ class Recorder:
                 await backoff.wait("record", fault)
                 continue
             backoff.reset()
-            self.is_stuck = False
+            self.is_stuck = self.is_stuck and not ours  # nothing was written of what was fenced
             del self._settled[: len(batch)]
             for late in (s for s in batch if s.lease.id not in ours):
                 log.warning("attempt.fenced", delivery_id=late.lease.id, outcome=late.outcome)

@@ -9,6 +9,7 @@ import pytest
 
 from tests import summary
 from tests.chaos import pace, report
+from tests.chaos.disk import small_disk
 from tests.chaos.scene import Scene, scene_at
 from tests.chaos.site import Site, ended
 from tests.conftest import ENGINES
@@ -41,9 +42,10 @@ def site(
     """One installation per engine for all faults; PostgreSQL's server is its own, to be shot at."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "sqlite":
-        path = folder / "oneprotect.db"
-        shutil.copy(request.getfixturevalue("sqlite_template"), path)
-        with ended(Site("sqlite", folder, f"sqlite:///{path}")) as site:
+        path = folder / "disk" / "oneprotect.db"
+        path.parent.mkdir()
+        with small_disk(path.parent), ended(Site("sqlite", folder, f"sqlite:///{path}")) as site:
+            shutil.copy(request.getfixturevalue("sqlite_template"), path)
             yield site
         return
     with running_server() as server:

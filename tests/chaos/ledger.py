@@ -92,6 +92,7 @@ class Load:
             return False
         if answer.status_code not in {200, 202}:
             assert 503 == answer.status_code, answer.text
+            assert "application/problem+json" == answer.headers["Content-Type"]
             assert "Nothing was kept" in answer.json()["detail"]
             self.refusals += 1
             return False
@@ -99,6 +100,15 @@ class Load:
         self.accepted[key] = answer.json()["id"]
         self.unanswered.discard(key)
         return True
+
+    async def ask_many(self, count: int) -> None:
+        """Publish one batch."""
+        keys = [f"{self._name}-{next(self._numbers)}" for _ in range(count)]
+        events = [{"type": self._type, "data": {"key": key}, "id": key} for key in keys]
+        answer = await self._client.post("/api/v1/events/batch", json={"events": events})
+        assert 202 == answer.status_code, answer.text
+        ids = [result["id"] for result in answer.json()["items"]]
+        self.accepted |= dict(zip(keys, ids, strict=True))
 
 
 class OnRecord(msgspec.Struct):

@@ -80,14 +80,18 @@ class Site:
 
     async def heal(self) -> None:
         """Bring back every process that is missing, and set every clock right."""
+        self.restart()
+        for process in self.all:
+            process.thaw()
+            process.set_clock(0.0)
+        await asyncio.gather(*(self.ready(process) for process in self.all))
+
+    def restart(self, **env: str) -> None:
+        """Start every process that is missing, and wait for none."""
         for name in ("web", *WORKERS):
             process = self._processes.get(name)
             if process is None or not process.alive:
-                self.start(name)
-            else:
-                process.thaw()
-                process.set_clock(0.0)
-        await asyncio.gather(*(self.ready(process) for process in self.all))
+                self.start(name, **env)
 
     async def ready(self, process: Process) -> None:
         """Wait until a started process does its work."""

@@ -10,6 +10,7 @@ from tests.behaviours import slow
 from tests.chaos import pace
 from tests.chaos.faults import commits_held
 from tests.chaos.ledger import Load
+from tests.chaos.processes import Process
 from tests.chaos.scene import Scene, assert_recovered
 
 #: A receiver so slow that every worker is in the middle of something.
@@ -69,6 +70,32 @@ async def test_web_and_workers_killed_together_lose_nothing(scene: Scene, everyt
     fault = "kill -9 everything" if everything else "kill -9 web and worker"
     await scene.reckon(load, fault, slowest_s)
     assert_recovered(slowest_s, start_s)
+
+
+async def test_ten_kills_in_a_row_of_whatever_lose_nothing(scene: Scene) -> None:
+    scene.receiver.behaviour = slow(MIDDLE_S)
+    async with scene.load(gap_s=0.05) as load:
+        for _ in range(10 * ROUNDS):
+            await load.reached(3)
+            await asyncio.sleep(random.uniform(0.0, 0.2))
+            for process in random.choice(targets(scene)):
+                process.kill()
+            began = time.monotonic()
+            await scene.note_in_flight()
+            owed = await scene.record.open()
+            scene.site.restart()  # the next kill may meet one that is not up yet
+        await scene.site.heal()
+        start_s = time.monotonic() - began
+        await scene.record.settled(owed)
+        recovery_s = time.monotonic() - began
+
+    await scene.reckon(load, "kill -9, ten times", recovery_s)
+    assert_recovered(recovery_s, start_s)
+
+
+def targets(scene: Scene) -> list[list[Process]]:
+    web, workers = scene.site.web, scene.site.workers
+    return [[web], [workers[0]], [workers[1]], workers, [web, workers[0]], scene.site.all]
 
 
 async def test_nothing_is_acknowledged_before_it_is_committed(scene: Scene) -> None:

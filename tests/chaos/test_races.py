@@ -1,15 +1,20 @@
 """Publishers that race with each other, and destinations that go away before their turn."""
 
 import asyncio
+import time
 
 import pytest
 
+from app.events.intake import MAX_DATA_BYTES
+from tests.behaviours import answer
+from tests.chaos import pace
 from tests.chaos.ledger import api
 from tests.chaos.scene import Scene
-from tests.chaos.site import LEASE_S
+from tests.chaos.site import LEASE_S, on_postgresql
 from tests.tools.programs import free_port
 
 PUBLISHERS = 50
+THOUSANDS = pace.rounds(short=3, per_minute=25)  # two minutes: the 50,000 of the promise
 
 
 async def test_one_id_from_fifty_publishers_at_two_web_processes_is_one_event(
@@ -31,6 +36,36 @@ async def test_one_id_from_fifty_publishers_at_two_web_processes_is_one_event(
     assert 1 == len({answer.text for answer in answers})
     assert [answers[0].json()["id"]] == [event.id for event in await scene.record.events()]
     assert 1 == len(scene.receiver.requests)
+
+
+@on_postgresql
+async def test_two_workers_share_thousands_of_rows_and_send_none_twice(scene: Scene) -> None:
+    scene.receiver.behaviour = answer()
+    load = scene.load()
+    for _ in range(THOUSANDS):
+        await load.ask_many(1_000)
+    began = time.monotonic()
+    await scene.record.settled(await scene.record.open(), within_s=60 + 2 * THOUSANDS)
+
+    total = await scene.reckon(load, "two workers, no fault", time.monotonic() - began)
+    assert (THOUSANDS * 1_000, 0) == (total.delivered, total.duplicates)
+
+
+async def test_the_largest_event_arrives_whole_and_one_byte_more_is_refused(scene: Scene) -> None:
+    fits = b'"' + b"x" * (MAX_DATA_BYTES - 2) + b'"'
+    answers = [
+        await scene.client.post(
+            "/api/v1/events", content=b'{"type":"%b","data":%b}' % (scene.event_type.encode(), data)
+        )
+        for data in (fits, b"1" + b"0" * MAX_DATA_BYTES)
+    ]
+    await scene.record.settled(await scene.record.open())
+
+    assert [202, 413] == [answer.status_code for answer in answers]
+    assert f"the limit is {MAX_DATA_BYTES} bytes" in answers[1].json()["detail"]
+    assert 1 == len(await scene.record.events())
+    (request,) = scene.receiver.requests
+    assert request.body.endswith(b'"data":' + fits + b"}")
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/disable"), ("DELETE", "")])

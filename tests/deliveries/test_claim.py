@@ -4,10 +4,10 @@ import asyncio
 from collections import Counter
 from uuid import uuid4
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
-from app.database import Database
-from app.deliveries.models import State
+from app.database import Database, utcnow
+from app.deliveries.models import Delivery, State
 from app.deliveries.store import (
     BREAKER_THRESHOLD,
     Claim,
@@ -16,6 +16,7 @@ from app.deliveries.store import (
     Lease,
     Settled,
     lane_news,
+    store_for,
 )
 from tests.world import World
 
@@ -172,6 +173,23 @@ async def test_a_live_lease_is_left_alone_by_the_sweep(world: World) -> None:
 
     async with world.database.begin() as c:
         assert (0, 0) == await world.services.store.sweep(c, 60.0)
+
+
+async def test_a_lease_from_before_the_clock_was_put_back_is_no_longer_than_any_other(
+    world: World,
+) -> None:
+    await make_due(world, 2)
+    (dead,) = (await claim(world, limit=1, lease_s=3_600.0)).leases  # an hour ahead, then set right
+    (alive,) = (await claim(world, limit=1, lease_s=30.0)).leases
+    store = store_for(world.database.dialect)
+
+    async with world.database.begin() as c:
+        assert (0, 0) == await store.sweep(c, 30.0)
+        rows = await c.execute(select(Delivery.id, Delivery.lease_until))
+        ends = {row.id: (row.lease_until - utcnow()).total_seconds() for row in rows}
+
+    assert 25 < ends[dead.id] <= 31
+    assert 25 < ends[alive.id] <= 31
 
 
 async def test_what_is_released_is_due_at_once_and_counts_no_attempt(world: World) -> None:

@@ -1,16 +1,22 @@
 """The engine on both databases: what is due is sent, signed, retried, recorded; nothing twice."""
 
 import asyncio
+import base64
+import contextlib
+from collections import Counter
 
 import pytest
 from standardwebhooks import Webhook
 
+from app.deliveries import engine
 from app.deliveries.engine import Found, _found
 from app.deliveries.models import Trigger
 from app.deliveries.store import LANES_PER_CLAIM, ClaimRequest, Lease
 from tests.behaviours import answer, fail_first
 from tests.receiver import Receiver
 from tests.world import World
+
+EVENTS = 20
 
 
 async def test_a_published_event_is_delivered_signed_and_recorded(world: World) -> None:
@@ -88,6 +94,84 @@ async def test_many_events_to_many_destinations_arrive_once_each(world: World) -
         got = [(request.path, request.header("webhook-id")) for request in receiver.requests]
 
     assert 700 == len(got) == len(set(got))
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, EVENTS), (2, 3 * EVENTS + 10)])
+async def test_what_cannot_be_recorded_is_not_sent_again_and_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, workers: int, most: int
+) -> None:
+    """Claims and sweeps still work, as on a disk with room for the least of writes."""
+    monkeypatch.setattr(engine, "LEASE_MARGIN_S", 0.2)
+    monkeypatch.setattr(engine, "START_MARGIN_S", 0.0)
+    monkeypatch.setattr(engine, "SWEEP_EVERY_S", 0.2)
+    patience = {"delivery_timeout": 0.3}  # a lease of half a second
+    async with Receiver() as receiver:
+        await world.make_destination(receiver.url)
+        async with contextlib.AsyncExitStack() as running:
+            await rename(world, "attempt", "attempt_away")
+            for _ in range(EVENTS):
+                await world.publish()
+            for _ in range(workers):
+                await running.enter_async_context(world.worker(**patience))
+            await asyncio.sleep(3.0)  # six leases
+            await rename(world, "attempt_away", "attempt")
+            await world.until(lambda: _all_delivered(world, EVENTS))
+        arrived = Counter(request.header("webhook-id") for request in receiver.requests)
+
+    # Another worker cannot know better than to take over; then it is stuck too, and only probes
+    # until the first of the two is back and takes over in turn.
+    assert EVENTS == len(arrived)
+    assert EVENTS <= arrived.total() <= most
+
+
+async def test_a_secret_under_a_lost_key_fails_in_the_open_and_is_delivered_when_it_is_back(
+    world: World,
+) -> None:
+    lost = world.settings.secret_keys
+    other = (base64.b64encode(b"x" * 32).decode(),)
+    async with Receiver() as receiver:
+        await world.make_destination(receiver.url)
+        await world.publish()
+        async with world.worker(secret_keys=other, retry_schedule=(0, 60)):
+            (delivery,) = await world.until(lambda: world.deliveries(state="retrying"))
+            await world.until(lambda: _tried(world, delivery["id"], 2))
+        waiting = await world.delivery(delivery["id"])
+        sent_unsigned = len(receiver.requests)
+        async with world.worker(secret_keys=lost):
+            await world.as_("acme_admin").post(f"/integrations/deliveries/{delivery['id']}/retry")
+            await world.until(lambda: world.deliveries(state="delivered"))
+
+    assert 0 == sent_unsigned
+    assert "its secret or headers cannot be opened" in waiting["reason"]
+    assert waiting["next_attempt_at"] is not None
+    assert ["destination_not_allowed"] * 2 == [one["outcome"] for one in waiting["attempts"]]
+    assert 1 == len(receiver.requests)
+
+
+async def test_a_secret_under_a_key_that_stays_lost_ends_as_a_dead_letter_that_says_so(
+    world: World,
+) -> None:
+    other = (base64.b64encode(b"x" * 32).decode(),)
+    await world.make_destination("http://127.0.0.1:9/hook")
+    await world.publish()
+    async with world.worker(secret_keys=other):
+        (dead,) = await world.until(lambda: world.deliveries(state="failed"))
+
+    assert 4 == dead["attempt_count"]
+    assert "its secret or headers cannot be opened" in (await world.delivery(dead["id"]))["reason"]
+
+
+async def rename(world: World, table: str, name: str) -> None:
+    async with world.database.begin() as c:
+        await c.exec_driver_sql(f"ALTER TABLE {table} RENAME TO {name}")
+
+
+async def _all_delivered(world: World, count: int) -> bool:
+    return count == len(await world.deliveries(state="delivered"))
+
+
+async def _tried(world: World, delivery_id: str, times: int) -> bool:
+    return times == len((await world.delivery(delivery_id))["attempts"])
 
 
 async def _count(receiver: Receiver, wanted: int) -> bool:

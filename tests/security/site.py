@@ -22,6 +22,7 @@ class Site:
 
     folder: Path
     url: str
+    queue: str = ""  # the broker, when it is not the database
     port: int = field(default_factory=free_port)
     keys: list[bytes] = field(default_factory=lambda: [secrets.token_bytes(32)])
     client: httpx.AsyncClient = field(default_factory=httpx.AsyncClient)
@@ -33,6 +34,7 @@ class Site:
     def settings(self) -> dict[str, str]:
         return {
             "DATABASE_URL": self.url,
+            "QUEUE_URL": self.queue,
             "PORT": str(self.port),
             "EGRESS_ALLOW": "127.0.0.1/32",
             "RETRY_SCHEDULE": "0,0",

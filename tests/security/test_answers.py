@@ -13,6 +13,8 @@ from tests.security.walk import Ids
 from tests.world import TOKENS, World
 
 IDS = Ids()
+#: Swagger UI sets styles as it draws; nothing of ours does, and no script may.
+LOOSE = {"/api/docs": {"style-src"}}
 INSIDES = re.compile(r'Traceback|File "|\.py\b|sqlalchemy|psycopg|sqlite3|litestar', re.IGNORECASE)
 
 
@@ -24,6 +26,12 @@ async def _routes(world: World) -> list[tuple[str, str]]:
         for method in sorted(getattr(route, "methods", {"GET"}))
         if method != "OPTIONS"
     ]
+
+
+def _loose(policy: str) -> set[str]:
+    """Return the directives of a policy that let in code or styles of the page's own."""
+    rules = [rule.split() for rule in policy.split(";") if "unsafe-" in rule]
+    return {rule[0] for rule in rules if rule}
 
 
 async def _ask(world: World, method: str, path: str, **more: Any) -> httpx.Response:
@@ -44,7 +52,7 @@ async def test_every_answer_carries_the_security_headers(world: World) -> None:
         assert "DENY" == headers["X-Frame-Options"], (method, path)
         assert headers["Referrer-Policy"] in {"no-referrer", "same-origin"}, (method, path)
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"], (method, path)
-        assert "unsafe-eval" not in headers["Content-Security-Policy"], (method, path)
+        assert not _loose(headers["Content-Security-Policy"]) - LOOSE.get(path, set()), path
         assert "server" not in headers, (method, path)
         assert "Strict-Transport-Security" not in headers, "local has no https"
 

@@ -16,6 +16,7 @@ from tests.world import TOKENS
 _LINK = re.compile(r'(?:href|hx-get|action)="(/[^"#]*)"')
 _CSRF = re.compile(r'name="_csrf"[^>]*value="([^"]+)"')
 MAX_PAGES = 30
+EXPORTS = [f"/api/v1/audit/export?format={kind}" for kind in ("ndjson", "csv")]
 
 
 class Ids(dict[str, str]):
@@ -40,7 +41,7 @@ async def every_get_route(
     assert len(paths) > 10
     answers = []
     for who, token in (tokens or TOKENS).items():
-        for path in [*paths, "/api/v1/audit/export?format=ndjson", "/api/docs"]:
+        for path in [*paths, *EXPORTS, "/api/docs"]:
             headers = {"Authorization": f"Bearer {token}"}
             answers.append((who, path, await client.get(path, headers=headers)))
     return answers
