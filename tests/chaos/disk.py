@@ -59,7 +59,7 @@ def _write_until_full(file: int) -> None:
             while True:
                 os.posix_fallocate(file, os.fstat(file).st_size, piece)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        os.write(file, b"x" * (1 << 12))
+        os.pwrite(file, b"x", os.fstat(file).st_size)
 
 
 @contextlib.contextmanager

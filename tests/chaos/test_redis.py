@@ -17,16 +17,16 @@ AWAY_S = 2.0
 @pytest.fixture
 async def redis(scene: Scene) -> AsyncIterator[RedisServer]:
     """Let the installation have a Redis for its broker, for one test."""
-    site = scene.site
     with running_redis() as server:
         await replace(scene, ONEPROTECT_QUEUE_URL=server.url)
         yield server
-        for process in site.all:
-            process.kill()  # the next scene starts them as they were
+    await replace(scene)
 
 
 async def replace(scene: Scene, **env: str) -> None:
-    await asyncio.gather(*(process.stop() for process in scene.site.all))
+    """Start all processes anew; nothing is in flight at such a time."""
+    for process in scene.site.all:
+        process.kill()
     scene.site.restart(**env)
     await scene.site.heal()
 
