@@ -5,6 +5,7 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
+from app.limiter import Limiter
 from app.portal import (
     assets,
     audit,
@@ -16,11 +17,14 @@ from app.portal import (
     guide,
     integrations,
     live,
+    palette,
     replays,
     retries,
     secrets,
     session,
     settings,
+    trials,
+    url_check,
 )
 from app.portal.error_pages import PAGE_HANDLERS
 from app.portal.guards import guard, provide_principal
@@ -35,6 +39,7 @@ MAX_FORM_BYTES: Final = 64 * 1024
 
 def portal_router() -> Router:
     throttle = Throttle()
+    checks = Limiter(url_check.TYPING)
     return Router(
         "/",
         route_handlers=[
@@ -59,6 +64,7 @@ def portal_router() -> Router:
             integrations.create,
             integrations.show,
             live.ticks,
+            palette.show,
             replays.change,
             replays.start,
             retries.retry_selected,
@@ -71,6 +77,8 @@ def portal_router() -> Router:
             settings.create_token,
             settings.revoke_token,
             settings.show,
+            trials.show,
+            url_check.check_url,
         ],
         guards=[guard],
         middleware=[SecurityHeaders()],
@@ -78,6 +86,7 @@ def portal_router() -> Router:
         dependencies={
             "principal": Provide(provide_principal, sync_to_thread=False),
             "throttle": Provide(lambda: throttle, sync_to_thread=False),
+            "checks": Provide(lambda: checks, sync_to_thread=False),
         },
         request_max_body_size=MAX_FORM_BYTES,
         include_in_schema=False,

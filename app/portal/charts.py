@@ -1,5 +1,6 @@
 """The geometry of charts, as numbers for SVG attributes: the pages have no inline style."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
@@ -15,6 +16,8 @@ BAR: Final = 8.2
 LEAST: Final = 1.6
 SPARK: Final = (96.0, 24.0)
 SPARK_POINTS: Final = 24
+#: Where an axis may end: numbers that people halve in their head.
+_ROUND: Final = (1, 2, 4, 6, 8, 10)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -43,15 +46,28 @@ class Chart(msgspec.Struct, frozen=True):
     def is_empty(self) -> bool:
         return self.peak == 0
 
+    @property
+    def half(self) -> int | None:
+        """What half the height stands for; None where that is no whole number."""
+        return None if self.peak % 2 else self.peak // 2
+
 
 def outcome_chart(bars: Sequence[Bar]) -> Chart:
-    peak = max((_total(bar) for bar in bars), default=0)
+    peak = round_up(max((_total(bar) for bar in bars), default=0))
     columns = [
         Column(round(n * STEP, 1), bar, _parts(bar, peak)) for n, bar in enumerate(bars) if peak
     ]
     quarter = max(1, len(bars) // 4)
     ticks = [bar.start for bar in bars[::quarter][:4]]
     return Chart(columns, max(STEP, len(bars) * STEP), peak, ticks)
+
+
+def round_up(peak: int) -> int:
+    """Return the end of an axis that holds `peak`: 551 needs 600, 41 needs 60."""
+    if peak <= 0:
+        return 0
+    power: int = 10 ** int(math.log10(peak))
+    return next(step * power for step in _ROUND if step * power >= peak)
 
 
 def _total(bar: Bar) -> int:

@@ -1,6 +1,6 @@
 """What a tenant admin changes about one destination; each ends on the page that shows it."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Response, get, post
@@ -14,14 +14,20 @@ from app.errors import Invalid
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
 from app.portal.destinations import Fresh, destination_page
-from app.portal.fields import form_of, known_id, words_of
+from app.portal.fields import form_of, known_id, whole_number, words_of
 from app.portal.guards import needs
 from app.portal.integrations import DestinationForm
-from app.portal.rendering import link, page, redirect
+from app.portal.rendering import is_target, link, page, redirect
+from app.portal.trials import trial_page
 from app.sending.signing import Secret
 from app.services import Services
 
 CHANGE = needs(Permission.DESTINATION_CHANGE)
+#: Yes-or-no settings, in the words of the form.
+CHOICES: Final = {
+    "ordered": (("no", "As fast as they come"), ("yes", "One after the other, in order")),
+    "asymmetric_signature": (("no", "v1 (HMAC)"), ("yes", "v1 and v1a (HMAC and Ed25519)")),
+}
 
 
 def _path(destination_id: str) -> str:
@@ -40,6 +46,8 @@ async def send_test(
         delivery_id = await control.send_test(
             session, services.store, principal.tenant_id, destination_id, actor=principal.actor
         )
+    if is_target(request, "trial"):
+        return await trial_page(request, services, principal, delivery_id)
     return redirect(request, link(path, delivery=delivery_id), note="Test event sent.")
 
 
@@ -139,6 +147,9 @@ async def edit(
         if name in typed
     }
     fields["event_types"] = words_of(typed.get("event_types", ""))
+    if "rate_limit_per_second" in typed:
+        fields["rate_limit_per_second"] = whole_number(typed["rate_limit_per_second"])
+    fields |= {name: typed[name] == "yes" for name in CHOICES if name in typed}
     try:
         draft = await rules.check_change(fields, services.egress)
     except Invalid as fault:
@@ -197,6 +208,7 @@ async def _edit_page(
         destination=destination,
         path_of=path,
         form=form or _form_of(destination),
+        choices=CHOICES,
     )
 
 
@@ -206,5 +218,8 @@ def _form_of(destination: Destination) -> DestinationForm:
         "endpoint_url": destination.endpoint_url,
         "event_types": " ".join(destination.event_types),
         "description": destination.description,
+        "rate_limit_per_second": str(destination.rate_limit_per_second or ""),
+        "ordered": "yes" if destination.ordered else "no",
+        "asymmetric_signature": "yes" if destination.asymmetric_signature else "no",
     }
     return DestinationForm(values=values)

@@ -1,6 +1,6 @@
 """One destination: how it goes, its deliveries, its credentials."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import utcnow
-from app.deliveries import queries, replay
+from app.deliveries import queries, replay, trend
 from app.deliveries.health import DestinationHealth, Window, health_of_tenant
 from app.deliveries.models import ReplayJob, State
 from app.deliveries.queries import DeliveryFilter
@@ -21,9 +21,11 @@ from app.identity.permissions import Permission, Principal
 from app.portal import charts, replays
 from app.portal.cookies import Http
 from app.portal.deliveries import PAGE_SIZE, story_of
-from app.portal.fields import known_id, query_choice, query_id
+from app.portal.fields import known_id, query_choice, query_id, query_moment, query_text
+from app.portal.formats import words
 from app.portal.guards import needs
 from app.portal.rendering import link, page
+from app.sending.outcome import OutcomeKind
 from app.services import Services
 
 OVERLAPS: Final = ((86_400, "24 hours"), (3_600, "1 hour"), (604_800, "7 days"), (0, "none"))
@@ -52,9 +54,43 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     destination: Destination
     lane: Lane | None
     row: DestinationHealth
+    delivered_before: int
     credentials: list[Credential]
     replays: list[ReplayJob]
     header_names: list[str]
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How the page is looked at; every link on it keeps what it does not change."""
+
+    path: str
+    window: Window
+    wanted: DeliveryFilter
+
+    @property
+    def filters(self) -> dict[str, str | None]:
+        return {
+            "state": self.wanted.state,
+            "outcome": self.wanted.outcome,
+            "type": self.wanted.event_type,
+            "after": _minute(self.wanted.after),
+            "before": _minute(self.wanted.before),
+        }
+
+    def link(self, **other: object) -> str:
+        query = {"window": self.window, **self.filters} | other
+        if query["window"] == Window.DAY:
+            del query["window"]
+        return link(self.path, **query)
+
+    def slice_link(self, start: datetime) -> str:
+        """Return the deliveries that were made in the slice of time of one bar."""
+        until = start + timedelta(seconds=self.window.bar_s)
+        return self.link(after=_minute(start), before=_minute(until))
+
+
+def _minute(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M")
 
 
 @get("/integrations/{destination_id:str}", opt=needs(Permission.DESTINATION_READ))
@@ -77,34 +113,41 @@ async def destination_page(
     status: int = 200,
 ) -> Response[Any]:
     known_id(destination_id, "dst")
-    state = query_choice(request, "state", State)
+    window = query_choice(request, "window", Window) or Window.DAY
     below = query_id(request, "below", "dlv")
     opened = query_id(request, "delivery", "dlv")
-    wanted = DeliveryFilter(destination_id=destination_id, state=state)
-    path = f"/integrations/{destination_id}"
+    wanted = _wanted(request, destination_id)
+    look = Look(f"/integrations/{destination_id}", window, wanted)
     async with services.database.reading(principal.tenant_id) as session:
-        place = await _place(session, services, principal, destination_id)
+        place = await _place(session, services, principal, destination_id, window)
         rows = await queries.list_deliveries(
             session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
         )
+        types = await queries.event_types(session, principal.tenant_id)
         story = await story_of(session, services, principal, opened) if opened else None
     if story and story.row.destination_id != destination_id:
         raise NotFound
-    older = link(path, state=state, below=rows[PAGE_SIZE - 1].id) if rows[PAGE_SIZE:] else None
+    older = look.link(below=rows[PAGE_SIZE - 1].id) if rows[PAGE_SIZE:] else None
     return page(
         request,
         "destination.html",
         status=status,
         place=place,
-        path_of=path,
-        spark=charts.spark,
+        path_of=look.path,
+        window=window,
+        windows=[(one, look.link(window=one, delivery=opened)) for one in Window],
+        chart=charts.outcome_chart(place.row.health.bars),
         rows=rows[:PAGE_SIZE],
-        state=state,
+        state=wanted.state,
+        filters=look.filters,
+        outcomes=[(kind, words(kind)) for kind in OutcomeKind],
+        types=types,
+        slice_link=look.slice_link,
         older=older,
-        newest=link(path, state=state) if below else None,
-        here=link(path, state=state, below=below, delivery=opened),
-        list_link=link(path, state=state, below=below),
-        tabs=_tabs(path, place.row),
+        newest=look.link() if below else None,
+        here=look.link(below=below, delivery=opened),
+        list_link=look.link(below=below),
+        tabs=_tabs(look, place.row),
         story=story,
         fresh=fresh,
         overlaps=OVERLAPS,
@@ -114,21 +157,39 @@ async def destination_page(
     )
 
 
-def _tabs(path: str, row: DestinationHealth) -> list[tuple[str, State | None, int | None, str]]:
+def _wanted(request: Http, destination_id: str) -> DeliveryFilter:
+    return DeliveryFilter(
+        destination_id=destination_id,
+        state=query_choice(request, "state", State),
+        outcome=query_choice(request, "outcome", OutcomeKind),
+        event_type=query_text(request, "type"),
+        after=query_moment(request, "after"),
+        before=query_moment(request, "before"),
+    )
+
+
+def _tabs(look: Look, row: DestinationHealth) -> list[tuple[str, State | None, int | None, str]]:
     """Return label, state, count and address of each view of the deliveries."""
-    tabs: list[tuple[str, State | None, int | None, str]] = [("All", None, None, path)]
+    tabs: list[tuple[str, State | None, int | None, str]] = [
+        ("All", None, None, look.link(state=None))
+    ]
     for state in (State.RETRYING, State.FAILED):
         count = row.health.states.get(state, 0)
-        tabs.append((state.value.capitalize(), state, count, link(path, state=state)))
+        tabs.append((state.value.capitalize(), state, count, look.link(state=state)))
     return tabs
 
 
 async def _place(
-    session: AsyncSession, services: Services, principal: Principal, destination_id: str
+    session: AsyncSession,
+    services: Services,
+    principal: Principal,
+    destination_id: str,
+    window: Window,
 ) -> Place:
     destination = await service.get(session, principal.tenant_id, destination_id)
     lane = await session.get(Lane, (principal.tenant_id, destination_id))
-    _, rows = await health_of_tenant(session, principal.tenant_id, Window.DAY)
+    _, rows = await health_of_tenant(session, principal.tenant_id, window)
+    before = await trend.delivered_before(session, principal.tenant_id, window, destination_id)
     row = next((row for row in rows if row.id == destination_id), None)
     if row is None:  # deleted between two statements
         raise NotFound
@@ -142,6 +203,7 @@ async def _place(
         destination=destination,
         lane=lane,
         row=row,
+        delivered_before=before,
         credentials=credentials,
         replays=await replay.list_jobs(
             session, principal.tenant_id, destination_id=destination_id, limit=replays.SHOWN

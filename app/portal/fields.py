@@ -55,6 +55,23 @@ def query_day(request: Http, name: str) -> datetime | None:
         raise Invalid(f"{name} must be a day such as 2026-11-23.") from None
 
 
+def query_moment(request: Http, name: str) -> datetime | None:
+    """Return a minute in UTC, as the browser's field for date and time writes it."""
+    value = query_text(request, name)
+    if value is None:
+        return None
+    try:
+        return datetime.strptime(value[:16], "%Y-%m-%dT%H:%M").replace(tzinfo=UTC)
+    except ValueError:
+        raise Invalid(f"{name} must be a minute such as 2026-11-23T14:05.") from None
+
+
+def whole_number(text: str) -> int | str | None:
+    """Return the number that was typed, None for nothing; other text stays, to be refused."""
+    text = text.strip()
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else text or None
+
+
 def known_id(value: str, prefix: str) -> str:
     """Return an id of ours; NotFound for what cannot be one, before the database sees it."""
     if not re.fullmatch(rf"{prefix}_[0-9a-f]{{32}}", value):

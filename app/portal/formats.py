@@ -92,6 +92,10 @@ def day(moment: datetime) -> str:
     return moment.strftime("%d %b %Y, %H:%M")
 
 
+def date(moment: datetime) -> str:
+    return moment.strftime("%d %b")
+
+
 def exact(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
@@ -117,6 +121,11 @@ def short_id(value: str) -> str:
     return f"{prefix}_{rest[:6]}…{rest[-6:]}" if len(rest) > 14 else value  # noqa: PLR2004
 
 
+def pretty_text(text: str) -> str:
+    """Indent an answer that is JSON; any other is shown as it came."""
+    return pretty(text.encode("utf-8", "replace")) if text.lstrip()[:1] in {"{", "["} else text
+
+
 def pretty(body: bytes) -> str:
     """Indent JSON without changing its values; cut what is too long to read."""
     try:
@@ -130,6 +139,7 @@ def pretty(body: bytes) -> str:
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "age": age,
+    "date": date,
     "clock": clock,
     "day": day,
     "dotted": dotted,
@@ -140,6 +150,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "minute": minute,
     "number": number,
     "percent": percent,
+    "pretty_text": pretty_text,
     "relative": relative,
     "short_id": short_id,
     "size": size,

@@ -6,7 +6,8 @@ import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
-from app.deliveries.health import DestinationHealth, Window, health_of_tenant
+from app.deliveries import trend
+from app.deliveries.health import DestinationHealth, Status, Window, health_of_tenant
 from app.destinations import rules, service
 from app.errors import Invalid
 from app.identity.permissions import Permission, Principal
@@ -97,6 +98,7 @@ async def _page(
     sought = query_text(request, "q")
     async with services.database.reading(principal.tenant_id) as session:
         total, rows = await health_of_tenant(session, principal.tenant_id, window)
+        before = await trend.delivered_before(session, principal.tenant_id, window)
     return page(
         request,
         "integrations.html",
@@ -105,8 +107,12 @@ async def _page(
         window=window,
         windows=[(w, link("/integrations", window=_unless_day(w), q=sought)) for w in Window],
         total=total,
+        delivered_before=before,
+        clears_in_s=trend.clears_in_s(
+            total.states["pending"] + total.states["delivering"], total.bars, window.bar_s
+        ),
+        troubled=[row for row in rows if row.status is Status.DEGRADED],
         chart=charts.outcome_chart(total.bars),
-        spark=charts.spark,
         rows=[row for row in rows if _matches(row, sought)],
         count=len(rows),
         sought=sought or "",

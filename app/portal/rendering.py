@@ -13,7 +13,7 @@ from litestar.template import TemplateConfig
 from markupsafe import Markup
 
 from app.identity.permissions import Permission, Principal
-from app.portal import assets, cookies, formats
+from app.portal import assets, charts, cookies, formats
 from app.portal.cookies import Http
 from app.portal.guards import BACKGROUND, CSRF_FIELD, csrf_token
 
@@ -35,7 +35,12 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters |= formats.FILTERS
-    env.globals |= {"asset": assets.url, "link": link, "Permission": Permission}
+    env.globals |= {
+        "asset": assets.url,
+        "link": link,
+        "Permission": Permission,
+        "spark": charts.spark,
+    }
     # Blocks are rendered on their own: what they use must be global, not imported by the page.
     env.globals["ui"] = env.get_template("macros.html").module
     return env
@@ -48,9 +53,13 @@ def link(path: str, **query: object) -> str:
 
 
 def page(request: Http, template: str, *, status: int = 200, **context: Any) -> Response[Any]:
-    """Render a page, or the one block that htmx names as its target."""
+    """Render a page, or the one block that htmx names as its target.
+
+    A template that begins with `_` is a part of a page, which has no place for the note.
+    """
     found = environment().get_template(template)
-    note = "" if _is_background(request) else _note_of(request)
+    is_part = template.startswith("_")
+    note = "" if is_part or _is_background(request) else _note_of(request)
     values = _surroundings(request) | {"note": note} | context
     block = _wanted_block(request, found)
     html = _block(found, block, values) if block else found.render(values)
@@ -84,6 +93,11 @@ def _note_of(request: Http) -> str:
 
 def is_htmx(request: Http) -> bool:
     return request.headers.get("hx-request") == "true"
+
+
+def is_target(request: Http, name: str) -> bool:
+    """Whether htmx asks for this one element."""
+    return is_htmx(request) and request.headers.get("hx-target") == name
 
 
 def _is_background(request: Http) -> bool:

@@ -4,7 +4,7 @@
 const POLL_MS = 5000; // while the stream is down
 const SILENCE_MS = 40000; // the server says something every 15 s
 const STALE_MS = 20000;
-const GAP_MS = 800;
+const GAP_MS = 500;
 const one = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -67,12 +67,12 @@ document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (detail.requestConfig.elt.id === "live") return;
   const target = document.getElementById(detail.target.id) || document;
   const aim = one("[aria-invalid=true], [data-focus]", target);
-  if (detail.requestConfig.verb === "post" && aim) aim.focus();
-  revealCopy();
+  const typed = cause?.type === "input"; // nobody is to lose the place where they type
+  if (detail.requestConfig.verb === "post" && aim && !typed) aim.focus();
   if (cause?.target.closest?.("[data-opens]")) one("#drawer-title")?.focus();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !one(":popover-open")) one("[data-closes]")?.click();
+  if (event.key === "Escape" && !one(":popover-open, dialog[open]") && !event.target.matches("input, select, textarea")) one("[data-closes]")?.click();
 });
 
 const UNITS = [[90, 1, "s"], [5400, 60, "min"], [129600, 3600, "h"], [Infinity, 86400, "d"]];
@@ -91,11 +91,12 @@ const WAYS = {
   age: (moment) => span((Date.now() - moment) / 1000),
   clock: (moment) => moment.toLocaleTimeString("en-GB"),
   minute: (moment) => moment.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }),
+  date: (moment) => moment.toLocaleDateString("en-GB", { day: "2-digit", month: "short" }),
   day: (moment) =>
     moment.toLocaleString("en-GB", { day: "2-digit", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }),
 };
 function tellTimes() {
-  for (const time of all("time[data-as]")) {
+  for (const time of all("time[data-as][datetime]")) {
     const text = WAYS[time.dataset.as](new Date(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
@@ -151,7 +152,6 @@ function watch() {
   connect();
 }
 
-const revealCopy = () => all("[data-copy]").forEach((button) => (button.hidden = false));
 function toast({ text, bad }) {
   const line = Object.assign(document.createElement("p"), { className: bad ? "toast bad" : "toast", textContent: text });
   one("#toasts").append(line);
@@ -165,13 +165,15 @@ document.addEventListener("click", async ({ target }) => {
   try {
     await navigator.clipboard.writeText(text.textContent);
     button.textContent = "Copied";
+    button.dispatchEvent(new Event("copied", { bubbles: true }));
+    setTimeout(() => (button.textContent = "Copy"), 2000);
   } catch {
     getSelection().selectAllChildren(text); // not allowed to write: let them press the keys
   }
 });
 
+addEventListener("beforeprint", () => all("[data-printed]").forEach((time) => (time.dateTime = new Date().toISOString()) && tellTimes()));
 all("#toasts .toast").forEach((line) => setTimeout(() => line.remove(), 6000));
-revealCopy();
 tellTimes();
 setInterval(tellTimes, 1000);
 if (one("#stream")) watch();
