@@ -39,6 +39,8 @@ def percent(share: float | None) -> str:
 def millis(value: float | None) -> str:
     if value is None:
         return NOTHING
+    if value < 1:
+        return "< 1 ms"
     if value < 1_000:  # noqa: PLR2004
         return f"{value:.0f} ms"
     return f"{value / 1_000:.1f} s"

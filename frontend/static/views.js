@@ -91,14 +91,6 @@ document.addEventListener("copy", () => keep(getSelection().anchorNode?.parentEl
 addEventListener("beforeunload", (event) => {
   if (unkept().length) event.preventDefault();
 });
-document.addEventListener("htmx:confirm", (event) => {
-  const target = event.detail.target;
-  if (event.detail.verb === "get" || !unkept().some((secret) => target?.contains(secret))) return;
-  if (target.id !== "create" && target.id !== "credentials") return;
-  event.preventDefault();
-  if (confirm("The secret above is shown only this once and has not been copied. Go on without it?")) event.detail.issueRequest(true);
-});
-
 // A link to something folded opens it.
 function unfold() {
   const aim = location.hash.length > 1 && document.getElementById(location.hash.slice(1));

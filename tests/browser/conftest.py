@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 from app.identity.demo import DEMO_PASSWORD
 from tests import summary
@@ -61,22 +68,23 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(chromium: Browser, installation: Installation) -> Iterator[OpenPage]:
-    """Open a page signed in as somebody; at the end the console must hold no error."""
+    """Open a page signed in as somebody; at the end console and network log must be clean."""
     contexts: list[BrowserContext] = []
-    errors: list[str] = []
+    faults: list[str] = []
 
-    def note(message: ConsoleMessage) -> None:
-        if message.type == "error" and not any(text in message.text for text in EXPECTED):
-            errors.append(f"{message.text} ({message.location.get('url')})")
-
-    def opened(email: str = "admin@acme.example", **options: Any) -> Page:
-        settings = {"viewport": DESKTOP, "reduced_motion": "reduce"} | options
-        context = chromium.new_context(base_url=installation.portal, **settings)
+    def opened(
+        email: str = "admin@acme.example", *, expected: tuple[str, ...] = (), **options: Any
+    ) -> Page:
+        settings = {
+            "base_url": installation.portal,
+            "viewport": DESKTOP,
+            "reduced_motion": "reduce",
+        } | options
+        context = chromium.new_context(**settings)
         contexts.append(context)
+        watch(context, settings["base_url"], faults, (*EXPECTED, *expected))
         page = context.new_page()
         page.set_default_timeout(10_000)
-        page.on("console", note)
-        page.on("pageerror", lambda fault: errors.append(str(fault)))
         page.goto("/login")
         page.get_by_label("Email").fill(email)
         page.get_by_label("Password").fill(DEMO_PASSWORD)
@@ -87,7 +95,23 @@ def open_page(chromium: Browser, installation: Installation) -> Iterator[OpenPag
     yield opened
     for context in contexts:
         context.close()
-    assert errors == []
+    assert faults == []
+
+
+def watch(context: BrowserContext, home: str, faults: list[str], expected: tuple[str, ...]) -> None:
+    """Note every error of the console and every request to another host than our own."""
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(text in message.text for text in expected):
+            faults.append(f"{message.text} ({message.location.get('url')})")
+
+    def check(request: Request) -> None:
+        if not request.url.startswith((f"{home}/", "blob:", "data:")):
+            faults.append(f"request to another host: {request.url}")
+
+    context.on("console", note)
+    context.on("weberror", lambda fault: faults.append(str(fault.error)))
+    context.on("request", check)
 
 
 @pytest.fixture
@@ -97,6 +121,7 @@ def photograph(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
 
     def take(page: Page, step: str) -> None:
         name = request.node.originalname.removeprefix("test_")
-        page.screenshot(path=SCREENSHOTS / f"{name}-{step}.png")
+        # Hiding the caret would leave style attributes behind, which the policy refuses.
+        page.screenshot(path=SCREENSHOTS / f"{name}-{step}.png", caret="initial")
 
     return take

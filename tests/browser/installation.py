@@ -17,6 +17,7 @@ class Installation:
     portal: str
     receiver: str
     failing: str
+    folder: Path
 
     def publish(self, event_type: str = "alert.created", tenant: str = "acme") -> str:
         """Publish as the platform does; return the event's id."""
@@ -56,7 +57,8 @@ def installed(folder: Path) -> Iterator[Installation]:
     ):
         failing.wait_for("listens on")
         up.wait_for("Ctrl-C stops everything")
-        yield Installation(*(f"http://127.0.0.1:{port}" for port in (web, good, bad)))
+        places = [f"http://127.0.0.1:{port}" for port in (web, good, bad)]
+        yield Installation(*places, folder=folder)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -46,7 +46,9 @@ async def test_the_content_security_policy_allows_nothing_inline(visitor: Visito
         assert rule in policy.split("; ")
 
 
-@pytest.mark.parametrize("name", ["app.css", "app.js", "htmx.min.js", "icon.svg"])
+@pytest.mark.parametrize(
+    "name", ["app.css", "views.css", "app.js", "keys.js", "htmx.min.js", "icon.svg"]
+)
 async def test_static_files_are_kept_for_a_year_under_their_content(visitor: Visitor, name: str):
     pinned = await visitor.get(url(name))
     bare = await visitor.get(f"/static/{name}")

@@ -14,14 +14,17 @@ PAGES = {
     "/integrations/{dst}": ALL,
     "/integrations/{dst}/edit": ("admin",),
     "/deliveries": ALL,
+    "/deliveries/{dlv}/trial": ALL,
     "/events": ALL,
     "/events/{evt}": ALL,
     "/audit": ("admin", "auditor"),
     "/settings": ALL,
     "/guide": ALL,
+    "/palette": ALL,
 }
 CHANGES = (
     "/integrations",
+    "/integrations/check-url",
     "/integrations/{dst}/test",
     "/integrations/{dst}/enable",
     "/integrations/{dst}/disable",

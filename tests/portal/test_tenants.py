@@ -7,6 +7,8 @@ PATHS = (
     ("GET", "/integrations/{dst}"),
     ("GET", "/integrations/{dst}/edit"),
     ("GET", "/deliveries?delivery={dlv}"),
+    ("GET", "/deliveries/{dlv}/trial"),
+    ("GET", "/integrations/{dst}?state=failed&after=2026-11-23T08:00"),
     ("GET", "/events/{evt}"),
     ("POST", "/integrations/{dst}/test"),
     ("POST", "/integrations/{dst}/enable"),

@@ -58,6 +58,11 @@ def test_a_payload_keeps_its_values_and_is_cut_when_too_long():
     assert formats.pretty(b"\xff{") == "\ufffd{"
 
 
+@pytest.mark.parametrize("value", [0, 0.4])
+def test_less_than_a_millisecond_is_not_nothing(value: float):
+    assert formats.millis(value) == "< 1 ms"
+
+
 def _bars(*counts: tuple[int, int, int]) -> list[Bar]:
     return [Bar(utcnow(), *three) for three in counts]
 
@@ -71,6 +76,20 @@ def test_bars_fill_the_height_and_one_failure_among_thousands_is_seen():
     assert min(part.y for part in high.parts) >= 0
     assert half.parts[0].height == pytest.approx(charts.HEIGHT / 2, abs=2)
     assert all(part.y + part.height <= charts.HEIGHT + 0.01 for part in high.parts)
+
+
+@pytest.mark.parametrize(
+    ("peak", "end"),
+    [(0, 0), (1, 1), (3, 4), (41, 60), (551, 600), (600, 600), (999_001, 1_000_000)],
+)
+def test_an_axis_ends_at_a_number_that_people_halve(peak: int, end: int):
+    assert charts.round_up(peak) == end
+
+
+def test_an_answer_that_is_json_is_indented_and_any_other_left_alone():
+    assert formats.pretty_text('{"a":[1]}') == '{\n  "a": [\n    1\n  ]\n}'
+    assert formats.pretty_text("{ not json") == "{ not json"
+    assert formats.pretty_text("<h1>Bad gateway</h1>") == "<h1>Bad gateway</h1>"
 
 
 def test_a_chart_without_attempts_says_so():
