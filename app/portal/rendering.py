@@ -12,6 +12,7 @@ from litestar.response import Redirect
 from litestar.template import TemplateConfig
 from markupsafe import Markup
 
+from app.database import utcnow
 from app.identity.permissions import Permission, Principal
 from app.portal import assets, charts, cookies, formats
 from app.portal.cookies import Http
@@ -121,6 +122,7 @@ def _surroundings(request: Http) -> dict[str, Any]:
         "principal": principal,
         "may": principal.may if principal else lambda _permission: False,
         "path": request.url.path,
+        "now": utcnow(),
         "theme": theme if theme in THEMES else "system",
         "csrf": Markup('<input type="hidden" name="{}" value="{}">').format(
             CSRF_FIELD, csrf_token(request)

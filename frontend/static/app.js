@@ -96,7 +96,7 @@ const WAYS = {
     moment.toLocaleString("en-GB", { day: "2-digit", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" }),
 };
 function tellTimes() {
-  for (const time of all("time[data-as][datetime]")) {
+  for (const time of all("time[data-as]")) {
     const text = WAYS[time.dataset.as](new Date(time.dateTime));
     if (time.textContent !== text) time.textContent = text;
   }
@@ -172,7 +172,10 @@ document.addEventListener("click", async ({ target }) => {
   }
 });
 
-addEventListener("beforeprint", () => all("[data-printed]").forEach((time) => (time.dateTime = new Date().toISOString()) && tellTimes()));
+addEventListener("beforeprint", () => {
+  for (const time of all("[data-printed] time")) time.dateTime = new Date().toISOString();
+  tellTimes();
+});
 all("#toasts .toast").forEach((line) => setTimeout(() => line.remove(), 6000));
 tellTimes();
 setInterval(tellTimes, 1000);

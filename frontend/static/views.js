@@ -71,11 +71,16 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
   find(event.target, event.shiftKey ? -1 : 1);
 });
-const TOKENS = [["key", /"(?:[^"\\]|\\.)*"(?=:)/g], ["string", /"(?:[^"\\]|\\.)*"(?!:)/g], ["number", /(?<=[\s:[,])-?\d[\d.eE+-]*|\b(?:true|false|null)\b/g]];
+const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null/g;
+function kindOf(range) {
+  if (!range.toString().startsWith('"')) return "number";
+  return range.endContainer.data[range.endOffset] === ":" ? "key" : "string";
+}
 function colour() {
   if (!canMark) return;
-  for (const [name, pattern] of TOKENS)
-    CSS.highlights.set(`json-${name}`, new Highlight(...all("pre.json").flatMap((pre) => ranges(pre, pattern))));
+  const kinds = { key: new Highlight(), string: new Highlight(), number: new Highlight() };
+  for (const range of all("pre.json").flatMap((pre) => ranges(pre, TOKEN))) kinds[kindOf(range)].add(range);
+  for (const [kind, marks] of Object.entries(kinds)) CSS.highlights.set(`json-${kind}`, marks);
 }
 document.addEventListener("htmx:afterSettle", () => {
   colour();
