@@ -24,6 +24,10 @@ WATCH = """([words, count]) => {
   };
   new MutationObserver(look).observe(main, { subtree: true, childList: true });
 }"""
+#: When the form of a new destination was sent.
+SENT = """() => document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  if (detail.requestConfig.path === "/integrations") window.sent = Date.now();
+})"""
 HELD = """() => [
   document.activeElement.dataset.find, scrollY, document.querySelector("#chart-table").open,
   document.querySelector("#drawer").mark,
@@ -41,20 +45,19 @@ def test_a_change_in_one_browser_shows_in_the_other_within_a_second(
 ):
     acting, watching = open_page(), open_page("operator@acme.example")
     expect(watching.locator("#stream")).to_have_text(LIVE)
+    acting.evaluate(SENT)
     took = []
     for n in range(5):
         name = f"Told at once {n}"
         watching.evaluate(WATCH, [name, 1])
         create(acting, name, f"{installation.receiver}/told/{n}", event_types="none.such")
-        done = acting.evaluate("Date.now()")
-        watching.wait_for_function("window.seen")
-        took.append(watching.evaluate("window.seen") - done)
+        took.append(_seen(watching) - acting.evaluate("window.sent"))
 
-    print(f"ms after the answer to the one who acted: {took}")
+    print(f"ms after the form was sent: {took}")
     assert statistics.median(took) <= WITHIN_MS
 
 
-def test_a_delivery_shows_within_a_second_of_the_receivers_answer(
+def test_a_delivery_shows_within_a_second_of_the_publishers_answer(
     open_page: OpenPage, installation: Installation
 ):
     page = open_page()
@@ -68,11 +71,16 @@ def test_a_delivery_shows_within_a_second_of_the_receivers_answer(
         )
         installation.publish("timed.event")
         done = page.evaluate("Date.now()")
-        page.wait_for_function("window.seen")
-        took.append(page.evaluate("window.seen") - done)
+        took.append(_seen(page) - done)
 
     print(f"ms after the publisher's 202: {took}")
     assert statistics.median(took) <= WITHIN_MS
+
+
+def _seen(page: Page) -> int:
+    """Return when the page saw what it was told to watch for; waiting inside it would need eval."""
+    eventually(lambda: page.evaluate("window.seen"))
+    return int(page.evaluate("window.seen"))
 
 
 def test_what_arrives_moves_nothing_that_a_person_holds(

@@ -25,6 +25,7 @@ def create(page: Page, name: str, url: str, *, event_types: str = "") -> Secret:
     card.get_by_label("Event types").fill(event_types)
     card.get_by_role("button", name="Create").click()
     expect(card.get_by_text("Destination created.")).to_be_visible()
+    expect(card.get_by_role("link", name=name, exact=True)).to_be_visible()  # this very one
     return Secret.parse(card.locator("#secret-text").inner_text())
 
 
