@@ -10,6 +10,7 @@ from app.database import Database
 from app.deliveries.fanout import Accepted, accept
 from app.deliveries.store import Store
 from app.destinations.rules import Egress
+from app.events.gate import SchemaGate
 from app.events.intake import NewEvent
 from app.live import LiveHub
 from app.settings import Settings
@@ -40,6 +41,7 @@ class Services:
         self.egress = egress
         self.bell = bell
         self.hub = hub
+        self.schemas = SchemaGate(database)
 
     @contextlib.asynccontextmanager
     async def change(self, tenant_id: str) -> AsyncIterator[AsyncSession]:
@@ -49,10 +51,13 @@ class Services:
         self.bell.changed({tenant_id})
         self.bell.ring()
 
-    async def publish(self, events: Sequence[NewEvent]) -> list[Accepted]:
+    async def publish(
+        self, events: Sequence[NewEvent], *, by_platform: bool, batch: bool
+    ) -> list[Accepted]:
         """Keep all events with their deliveries, or none; on return they are on the disk."""
+        verdicts = await self.schemas.judge(events, by_platform=by_platform, batch=batch)
         async with self.database.begin() as c:
-            answers = await accept(c, self.store, events)
+            answers = await accept(c, self.store, events, verdicts)
         if not all(answer.duplicate for answer in answers):
             self.bell.changed({event.tenant_id for event in events})
             self.bell.ring()

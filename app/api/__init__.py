@@ -7,6 +7,7 @@ from app.api.audit import Audit
 from app.api.auth import guard, provide_principal
 from app.api.deliveries import Deliveries
 from app.api.destinations import Destinations
+from app.api.event_types import EventTypes
 from app.api.events import Events
 from app.api.headers import add_headers
 from app.api.identity import Identity
@@ -31,6 +32,7 @@ def api_router() -> Router:
             Retries,
             Jobs,
             Events,
+            EventTypes,
             Audit,
             Identity,
         ],

@@ -16,7 +16,8 @@ from app.database import utcnow
 from app.deliveries import queries
 from app.deliveries.fanout import Accepted
 from app.deliveries.queries import DeliveryFilter, DeliveryRow, EventRow
-from app.events import intake
+from app.errors import FieldError
+from app.events import catalogue, intake
 from app.identity.permissions import Permission, Principal, Role
 from app.services import Services
 
@@ -45,10 +46,14 @@ class BatchPublishIn(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """The event's id, which every attempt carries, and how many destinations get it."""
+    """The event's id, which every attempt carries, and how many destinations get it.
+
+    `warnings` say where a kept event does not fit the schema of its type; absent when it does.
+    """
 
     id: str
     deliveries: int
+    warnings: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchPublished(msgspec.Struct, frozen=True):
@@ -58,16 +63,15 @@ class BatchPublished(msgspec.Struct, frozen=True):
 
 
 class EventDetail(EventRow, frozen=True, kw_only=True):
-    """An event with its deliveries; `payload` is null for roles that may not see it."""
+    """An event with its deliveries.
+
+    `payload`, and `warnings` of where it does not fit its schema, are null for roles that may not
+    see payloads.
+    """
 
     payload: msgspec.Raw
+    warnings: list[FieldError] | None
     deliveries: list[DeliveryRow]
-
-
-class EventTypes(msgspec.Struct, frozen=True):
-    """The types that this tenant has been sent."""
-
-    items: list[str]
 
 
 def _own_tenant(principal: Principal) -> str | None:
@@ -98,9 +102,10 @@ class Events(Controller):
         own = _own_tenant(principal)
         event = intake.parse_event(await request.body(), own)
         composed = intake.compose([event], own_tenant=own, now=utcnow(), batch=False)
-        (answer,) = await services.publish(composed)
+        (answer,) = await services.publish(composed, by_platform=own is None, batch=False)
         return Response(
-            Published(answer.id, answer.deliveries), status_code=200 if answer.duplicate else 202
+            Published(answer.id, answer.deliveries, answer.warnings),
+            status_code=200 if answer.duplicate else 202,
         )
 
     @post(
@@ -122,7 +127,8 @@ class Events(Controller):
         own = _own_tenant(principal)
         events = intake.parse_batch(await request.body(), own)
         composed = intake.compose(events, own_tenant=own, now=utcnow(), batch=True)
-        return BatchPublished(await services.publish(composed))
+        answers = await services.publish(composed, by_platform=own is None, batch=True)
+        return BatchPublished(answers)
 
     @get(
         "/events",
@@ -167,19 +173,11 @@ class Events(Controller):
             owed = await queries.list_deliveries(
                 session, tenant_id, DeliveryFilter(event_id=event_id), limit=1_000
             )
-        payload = body if principal.may(Permission.PAYLOAD_READ) else b"null"
+            warnings = await catalogue.warnings_of(session, tenant_id, event_id)
+        is_open = principal.may(Permission.PAYLOAD_READ)
         return EventDetail(
-            **msgspec.structs.asdict(row), payload=msgspec.Raw(payload), deliveries=owed
+            **msgspec.structs.asdict(row),
+            payload=msgspec.Raw(body if is_open else b"null"),
+            warnings=warnings if is_open else None,
+            deliveries=owed,
         )
-
-    @get(
-        "/event-types",
-        summary="List event types",
-        opt=needs(Permission.EVENT_READ),
-        responses=documented(),
-    )
-    async def types(
-        self, services: NamedDependency[Services], principal: NamedDependency[Principal]
-    ) -> EventTypes:
-        async with services.database.reading(principal.tenant_id) as session:
-            return EventTypes(await queries.event_types(session, principal.tenant_id))

@@ -25,6 +25,8 @@ class Action(StrEnum):
     DESTINATION_SECRET_ROTATED = "destination.secret_rotated"
     DESTINATION_TESTED = "destination.tested"
     DESTINATION_UPDATED = "destination.updated"
+    EVENT_TYPE_REMOVED = "event_type.removed"
+    EVENT_TYPE_SAVED = "event_type.saved"
     MEMBER_CREATED = "member.created"
     MEMBER_SIGNED_IN = "member.signed_in"
     MEMBER_SIGNED_OUT = "member.signed_out"
@@ -40,8 +42,8 @@ class Action(StrEnum):
 
     @property
     def sentence(self) -> str:
-        subject, _, verb = self.value.partition(".")
-        return f"{subject.capitalize()} {verb.replace('_', ' ')}"
+        subject, _, verb = self.value.replace("_", " ").partition(".")
+        return f"{subject.capitalize()} {verb}"
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):

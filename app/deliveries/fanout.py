@@ -1,10 +1,11 @@
 """Accept events: each, and everything owed for it, in the caller's one transaction."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
-from sqlalchemy import and_, select
+from msgspec import UNSET, UnsetType
+from sqlalchemy import and_, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.database import new_id
@@ -12,30 +13,42 @@ from app.deliveries.store import Owed, Store
 from app.destinations.models import Destination
 from app.destinations.rules import wants
 from app.errors import Conflict, FieldError, Invalid
+from app.events.gate import NO_VERDICTS, Verdict
 from app.events.intake import NewEvent, data_of
-from app.events.models import Event, IdempotencyKey
+from app.events.models import Event, EventWarning, IdempotencyKey
 from app.identity.models import Tenant
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The answer to a publisher; the same for a repeat, which only `duplicate` tells apart."""
+    """The answer to a publisher; the same for a repeat, which only `duplicate` tells apart.
+
+    `warnings` stand in it only when the event was kept although it does not fit its schema.
+    """
 
     id: str
     deliveries: int
     duplicate: bool = False
+    warnings: list[FieldError] | UnsetType = UNSET
 
 
 Key = tuple[str, str]
 Subscriptions = dict[str, list[tuple[str, list[str], bool]]]
 
 
-async def accept(c: AsyncConnection, store: Store, events: Sequence[NewEvent]) -> list[Accepted]:
+async def accept(
+    c: AsyncConnection,
+    store: Store,
+    events: Sequence[NewEvent],
+    verdicts: Mapping[str, Verdict] = NO_VERDICTS,
+) -> list[Accepted]:
     """Write all events with their deliveries, or raise and write none.
 
     An event whose key was used before is not written again: with the same type and data the
-    first answer is repeated, otherwise Conflict says so. At most five statements, however many.
+    first answer is repeated, otherwise Conflict says so. At most five statements, however many,
+    and a sixth where events are kept with warnings. A repeat is not judged again.
     """
     fresh, firsts = await _without_repeats(c, store, events)
+    _require_fit(fresh, verdicts)
     answers: dict[str, Accepted] = {}
     if fresh:
         subscriptions = await _subscriptions(c, fresh)
@@ -46,8 +59,39 @@ async def accept(c: AsyncConnection, store: Store, events: Sequence[NewEvent]) -
         await store.insert_events(c, fresh, list(counts.values()))
         if owed:
             await store.insert_deliveries(c, owed)
-        answers = {event_id: Accepted(event_id, n) for event_id, n in counts.items()}
+        warned = await _keep_warnings(c, fresh, verdicts)
+        answers = {
+            event_id: Accepted(event_id, n, warnings=warned.get(event_id, UNSET))
+            for event_id, n in counts.items()
+        }
     return [_answer(event, answers, firsts) for event in events]
+
+
+def _require_fit(fresh: Sequence[NewEvent], verdicts: Mapping[str, Verdict]) -> None:
+    judged = (verdicts[event.id] for event in fresh if event.id in verdicts)
+    if refused := [fault for verdict in judged for fault in verdict.refused]:
+        raise Invalid.fields(refused)
+
+
+async def _keep_warnings(
+    c: AsyncConnection, fresh: Sequence[NewEvent], verdicts: Mapping[str, Verdict]
+) -> dict[str, list[FieldError]]:
+    warned = {
+        event.id: (event.tenant_id, verdicts[event.id].warnings)
+        for event in fresh
+        if event.id in verdicts and verdicts[event.id].warnings
+    }
+    if warned:
+        rows = [
+            {
+                "tenant_id": tenant_id,
+                "event_id": event_id,
+                "warnings": msgspec.json.encode(warnings).decode(),
+            }
+            for event_id, (tenant_id, warnings) in warned.items()
+        ]
+        await c.execute(insert(EventWarning), rows)
+    return {event_id: warnings for event_id, (_, warnings) in warned.items()}
 
 
 def _answer(
@@ -59,7 +103,7 @@ def _answer(
     if isinstance(first, str):  # the repeat of an event of this very batch
         first = answers.get(first) or firsts[first]
     assert isinstance(first, Accepted)  # noqa: S101  # a repeat never points at a repeat
-    return Accepted(first.id, first.deliveries, duplicate=True)
+    return msgspec.structs.replace(first, duplicate=True)
 
 
 async def _without_repeats(

@@ -32,6 +32,10 @@ _OPEN: Final = "state IN ('pending', 'retrying', 'delivering')"
 _NO_DELIVERY: Final = (
     "NOT EXISTS (SELECT 1 FROM delivery d WHERE d.tenant_id = {table}.tenant_id AND d.{key})"
 )
+_NO_EVENT: Final = (
+    "NOT EXISTS (SELECT 1 FROM event e"
+    " WHERE e.tenant_id = event_warning.tenant_id AND e.id = event_warning.event_id)"
+)
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -73,6 +77,7 @@ def _rules(dialect: str, limit: datetime, now: datetime) -> list[Rule]:
         Rule("delivery", ("id",), f"NOT ({_OPEN})", floor=id_floor("dlv", limit)),
         Rule(attempts, ("delivery_id", "number"), orphan, floor=id_floor("dlv", limit)),
         Rule(events, ("id",), unowed, floor=id_floor("evt", limit)),
+        Rule("event_warning", ("event_id",), _NO_EVENT, floor=id_floor("evt", limit)),
         Rule("idempotency_key", ("key",), "created_at < :limit", old),
         Rule(
             "rollup",

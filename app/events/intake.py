@@ -21,8 +21,8 @@ MAX_DEPTH: Final = 100
 #: What a request may add around its data: names, braces, the other fields.
 ENVELOPE_BYTES: Final = 16_384
 
-_TYPE: Final = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
-_TYPE_MAX: Final = 128
+TYPE: Final = re.compile(r"[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*")
+TYPE_MAX: Final = 128
 _NOT_JSON: Final = (
     "The body is not valid JSON in UTF-8, is nested too deeply, or holds a number out of range."
 )
@@ -118,9 +118,9 @@ def _type_fault(item: Mapping[str, Any]) -> str | None:
     if "type" not in item:
         return "type is required"
     value = item["type"]
-    if isinstance(value, str) and len(value) <= _TYPE_MAX and _TYPE.fullmatch(value):
+    if isinstance(value, str) and len(value) <= TYPE_MAX and TYPE.fullmatch(value):
         return None
-    return f"type must be dotted words such as alert.created, at most {_TYPE_MAX} characters"
+    return f"type must be dotted words such as alert.created, at most {TYPE_MAX} characters"
 
 
 def _data_fault(item: Mapping[str, Any]) -> str | None:
@@ -207,6 +207,18 @@ def _serialised(event: EventIn, data: bytes, tenant: str, stamp: str, now: datet
     head = f'{{"id":"{event_id}","type":"{event.type}","timestamp":"{stamp}","tenant":"{tenant}"'
     body = b"".join((head.encode(), b',"data":', data, b"}"))
     return NewEvent(tenant, event_id, event.type, body, event.id, now)
+
+
+class _Data(msgspec.Struct):
+    data: msgspec.Raw
+
+
+_data = msgspec.json.Decoder(_Data)
+
+
+def raw_data_of(body: bytes) -> bytes:
+    """Return the `data` of an event's stored bytes, as it was published."""
+    return bytes(_data.decode(body).data)
 
 
 def data_of(body: bytes) -> Any:

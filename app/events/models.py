@@ -1,8 +1,8 @@
-"""An event, and the key that keeps a repeated publish from becoming a second event."""
+"""An event, the key that makes a repeat harmless, and what is known of the types of events."""
 
 from datetime import datetime
 
-from sqlalchemy import Integer, LargeBinary, String
+from sqlalchemy import Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Instant, utcnow
@@ -37,3 +37,31 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     event_id: Mapped[str] = mapped_column(id_column())
     created_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
+
+
+class EventType(Base):
+    """What is known of a type: a tenant's own word, or under the tenant `platform` for everybody.
+
+    JSON is kept as text: the order of its keys is a person's, and `jsonb` takes no NUL.
+    """
+
+    __tablename__ = "event_type"
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    type: Mapped[str] = mapped_column(String(128), primary_key=True)
+    description: Mapped[str] = mapped_column(Text, default="")
+    example: Mapped[str | None] = mapped_column(Text)  # JSON: the `data` of such an event
+    json_schema: Mapped[str | None] = mapped_column(Text)  # JSON: what `data` has to fit
+    schema_mode: Mapped[str] = mapped_column(String(12), default="off")
+    updated_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
+    updated_by: Mapped[str] = mapped_column(String(254), default="")
+
+
+class EventWarning(Base):
+    """Where a kept event does not fit its schema; apart from it, because few events have any."""
+
+    __tablename__ = "event_warning"
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    event_id: Mapped[str] = mapped_column(id_column(), primary_key=True)
+    warnings: Mapped[str] = mapped_column(Text)  # JSON: a list of field and message

@@ -18,6 +18,8 @@ class Permission(StrEnum):
     DESTINATION_READ = "destination:read"  # destinations and their health
     EVENT_PUBLISH = "event:publish"
     EVENT_READ = "event:read"  # that an event exists: type, time, size
+    EVENT_TYPE_CHANGE = "event_type:change"  # describe types, and hold events against schemas
+    EVENT_TYPE_READ = "event_type:read"  # which types there are, and what they look like
     PAYLOAD_READ = "payload:read"  # what an event says
     SELF_READ = "self:read"  # who am I
     TENANT_MANAGE = "tenant:manage"  # tokens and members
@@ -37,15 +39,19 @@ class Role(StrEnum):
 
 
 P = Permission
-_WATCH: Final = frozenset({P.DELIVERY_READ, P.DESTINATION_READ, P.EVENT_READ, P.SELF_READ})
+_WATCH: Final = frozenset(
+    {P.DELIVERY_READ, P.DESTINATION_READ, P.EVENT_READ, P.EVENT_TYPE_READ, P.SELF_READ}
+)
 
 RIGHTS: Final[dict[Role, frozenset[Permission]]] = {
     Role.TENANT_ADMIN: _WATCH
     | {P.DELIVERY_CHANGE, P.DESTINATION_CHANGE, P.EVENT_PUBLISH, P.PAYLOAD_READ, P.TENANT_MANAGE}
-    | {P.AUDIT_READ},
+    | {P.AUDIT_READ, P.EVENT_TYPE_CHANGE},
     Role.OPERATOR: _WATCH | {P.PAYLOAD_READ},
     Role.AUDITOR: _WATCH | {P.AUDIT_READ},
-    Role.PLATFORM: frozenset({P.EVENT_PUBLISH, P.SELF_READ}),
+    Role.PLATFORM: frozenset(
+        {P.EVENT_PUBLISH, P.EVENT_TYPE_CHANGE, P.EVENT_TYPE_READ, P.SELF_READ}
+    ),
 }
 
 TENANT_ROLES: Final = (Role.TENANT_ADMIN, Role.OPERATOR, Role.AUDITOR)

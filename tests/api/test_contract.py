@@ -55,6 +55,7 @@ def real_ids(url: str) -> dict[str, str]:
         "destination_id": destination,
         "event_id": event,
         "token_id": token,
+        "event_type": "alert.created",
         "delivery_id": deliveries[0]["id"],
     }
 
