@@ -13,6 +13,7 @@ from app.api.headers import add_headers
 from app.api.identity import Identity
 from app.api.jobs import Jobs
 from app.api.limits import Limits
+from app.api.line import Lines
 from app.api.paging import DECODERS
 from app.api.problems import HANDLERS
 from app.api.retries import Retries
@@ -28,6 +29,7 @@ def api_router() -> Router:
         route_handlers=[
             Destinations,
             Secrets,
+            Lines,
             Deliveries,
             Retries,
             Jobs,

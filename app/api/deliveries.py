@@ -19,10 +19,12 @@ from app.api.paging import (
     words,
 )
 from app.api.problems import documented
+from app.api.schemas import gives
 from app.deliveries import control, queries
 from app.deliveries.health import Health, Status, Window, health_of_tenant
 from app.deliveries.models import State
 from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow
+from app.errors import NotFound
 from app.identity.permissions import Permission, Principal, Role
 from app.sending.outcome import OutcomeKind
 from app.services import Services
@@ -103,6 +105,36 @@ class Deliveries(Controller):
         principal: NamedDependency[Principal],
     ) -> DeliveryDetail:
         return await _detail(services, principal, delivery_id)
+
+    @get(
+        "/deliveries/{delivery_id:str}/curl",
+        summary="Read an attempt as a curl command",
+        description="The last attempt, or the one of that number. Signatures and the values of own"
+        " headers are placeholders; the body stands in it for roles that may see payloads.",
+        media_type="text/plain",
+        opt=needs(Permission.DELIVERY_READ),
+        operation_class=gives("text/plain"),
+        responses=documented(400, 404),
+    )
+    async def curl(
+        self,
+        delivery_id: FromPath[str],
+        services: NamedDependency[Services],
+        principal: NamedDependency[Principal],
+        attempt: Annotated[int | None, QueryParameter(ge=1, le=1_000_000)] = None,
+    ) -> str:
+        tenant_id = principal.tenant_id
+        async with services.database.reading(tenant_id) as session:
+            row = await queries.get_delivery(session, tenant_id, delivery_id)
+            attempts = await queries.list_attempts(session, tenant_id, delivery_id)
+            chosen = [one for one in attempts if attempt in (None, one.number)]
+            if not chosen:
+                raise NotFound
+            body = await queries.body_of(session, tenant_id, row.event_id)
+            is_open = principal.may(Permission.PAYLOAD_READ)
+            return await queries.curl_of(
+                session, row, chosen[-1], tenant_id, body=body if is_open else None
+            )
 
     @post(
         "/deliveries/{delivery_id:str}/retry",

@@ -274,7 +274,7 @@ class Destinations(Controller):
         async with services.change(principal.tenant_id) as session:
             await control.disable_destination(
                 session, principal.tenant_id, destination_id,
-                reason=f"disabled by {principal.actor.label}", actor=principal.actor,
+                reason=control.BY_A_PERSON + principal.actor.label, actor=principal.actor,
             )  # fmt: skip
         return await _out(services, principal, destination_id)
 

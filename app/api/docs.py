@@ -31,6 +31,7 @@ TAGS: Final = (
     Tag("Deliveries", description="What is owed, attempted and done; health."),
     Tag("Replays", description="Sending again what was missed, in the background."),
     Tag("Events", description="What the platform tells."),
+    Tag("Event types", description="What events look like, and what they are held against."),
     Tag("Audit", description="Who changed what, when, from where."),
     Tag("Identity", description="Tokens, and who you are."),
     Tag("System", description="For load balancers and monitoring."),

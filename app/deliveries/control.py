@@ -18,6 +18,8 @@ from app.errors import Conflict, NotFound
 from app.events.intake import NewEvent
 
 TEST_EVENT_TYPE = "oneprotect.test"
+#: How the reason begins when a person disabled a destination.
+BY_A_PERSON = "disabled by "
 
 
 async def send_test(

@@ -40,12 +40,13 @@ from app.deliveries.store import (
 from app.sending.echo import without_echo
 from app.sending.outcome import Outcome
 from app.sending.signing import delivery_headers, signature
+from app.sending.transcript import user_agent
 from app.sending.transport import Sender
 from app.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-USER_AGENT: Final = f"OneProtect-Webhooks/{__version__}"
+USER_AGENT: Final = user_agent(__version__)
 #: A lease outlives the longest attempt by this much: time to wait for a slot, and to record.
 LEASE_MARGIN_S: Final = 15.0
 #: An attempt starts only if its lease then still has this much beyond the longest attempt.
@@ -262,7 +263,7 @@ class Engine:
             return
         started_s = time.time() + self._clock_offset_s
         outcome = await self._send(ready, int(started_s))
-        self._recorder.add(self._settle(ready.lease, outcome, started_s))
+        self._recorder.add(self._settle(ready.lease, outcome, started_s, ready.road.sent))
 
     async def _send(self, ready: Ready, timestamp: int) -> Outcome:
         lease, road, body = ready.lease, ready.road, ready.body
@@ -278,7 +279,9 @@ class Engine:
         outcome = await self._sender.send(road.url, headers, body)
         return without_echo(outcome, road.headers.values())
 
-    def _settle(self, lease: Lease, outcome: Outcome, started_s: float) -> Settled:
+    def _settle(
+        self, lease: Lease, outcome: Outcome, started_s: float, sent: msgspec.Raw | None = None
+    ) -> Settled:
         """Decide where the attempt leaves its delivery: the only place where an attempt ends."""
         follows = plan(
             outcome,
@@ -286,7 +289,7 @@ class Engine:
             schedule=self._settings.retry_schedule,
             chance=random.random(),  # noqa: S311  # jitter, not a secret
         )
-        detail = {"headers": outcome.response_headers, "timing": outcome.timing}
+        detail = {"headers": outcome.response_headers, "timing": outcome.timing, "sent": sent}
         return Settled(
             lease=lease,
             state=follows.state,
@@ -299,7 +302,7 @@ class Engine:
             response_status=outcome.response_status,
             response_body=outcome.response_body or None,
             resolved_address=outcome.resolved_address,
-            detail=msgspec.json.encode(detail) if any(detail.values()) else None,
+            detail=msgspec.json.encode(detail),
             pause_s=follows.pause_s,
             disable_reason=follows.disable_reason,
         )

@@ -12,6 +12,7 @@ from app.deliveries.models import Attempt, Delivery, State
 from app.destinations.models import Destination
 from app.errors import NotFound
 from app.events.models import Event
+from app.sending.transcript import MAX_BODY_IN_SHELL, Sent, as_curl, request_headers
 
 
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,11 @@ class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt; `resolved_address` is for tenant admins only, the faces blank it for others."""
+    """One attempt.
+
+    Signatures and the values of own headers are hidden in `request_headers`; `resolved_address` is
+    for tenant admins only, the faces blank it for others.
+    """
 
     number: int
     trigger: str
@@ -57,6 +62,7 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     response_status: int | None
     response_body: str | None
     resolved_address: str | None
+    request_headers: dict[str, str]
     response_headers: dict[str, str]
     timing: dict[str, Any] | None
 
@@ -159,15 +165,20 @@ async def list_attempts(
 ) -> list[AttemptRow]:
     """Return the attempts of a delivery, oldest first."""
     query = (
-        select(Attempt)
+        select(Attempt, Delivery.event_id, Delivery.event_type)
+        .join(
+            Delivery,
+            and_(Delivery.tenant_id == Attempt.tenant_id, Delivery.id == Attempt.delivery_id),
+        )
         .where(Attempt.tenant_id == tenant_id, Attempt.delivery_id == delivery_id)
         .order_by(Attempt.number)
     )
-    return [_attempt(attempt) for attempt in (await session.execute(query)).scalars()]
+    return [_attempt(*row) for row in await session.execute(query)]
 
 
-def _attempt(attempt: Attempt) -> AttemptRow:
+def _attempt(attempt: Attempt, event_id: str, event_type: str) -> AttemptRow:
     detail = attempt.detail or {}
+    sent = detail.get("sent")
     return AttemptRow(
         number=attempt.number,
         trigger=attempt.trigger,
@@ -177,9 +188,30 @@ def _attempt(attempt: Attempt) -> AttemptRow:
         response_status=attempt.response_status,
         response_body=attempt.response_body,
         resolved_address=attempt.resolved_address,
+        request_headers=request_headers(
+            event_id=event_id,
+            event_type=event_type,
+            number=attempt.number,
+            started_at=attempt.started_at,
+            sent=msgspec.convert(sent, Sent) if sent else None,
+        ),
         response_headers=detail.get("headers") or {},
         timing=detail.get("timing"),
     )
+
+
+async def curl_of(
+    session: AsyncSession,
+    row: DeliveryRow,
+    attempt: AttemptRow,
+    tenant_id: str,
+    *,
+    body: bytes | None,
+    max_body: int = MAX_BODY_IN_SHELL,
+) -> str:
+    """Return an attempt as a command that sends the same to the destination as it is now."""
+    destination = await session.get_one(Destination, (tenant_id, row.destination_id))
+    return as_curl(destination.endpoint_url, attempt.request_headers, body, max_body=max_body)
 
 
 async def list_events(
@@ -230,6 +262,12 @@ async def get_event(session: AsyncSession, tenant_id: str, event_id: str) -> tup
         idempotency_key=event.idempotency_key,
     )
     return row, event.body
+
+
+async def body_of(session: AsyncSession, tenant_id: str, event_id: str) -> bytes | None:
+    """Return the bytes of an event, or None when retention took it."""
+    event = await session.get(Event, (tenant_id, event_id))
+    return event.body if event else None
 
 
 async def event_types(session: AsyncSession, tenant_id: str) -> list[str]:

@@ -6,11 +6,13 @@ from typing import Final
 import msgspec
 import structlog
 
+from app import __version__
 from app.crypto import Keyring, UndecryptableError
 from app.database import Database
 from app.deliveries.store import Route
 from app.destinations.models import headers_context, secret_context
 from app.destinations.signing_keys import OpenKeys
+from app.sending import transcript
 from app.sending.outcome import Outcome, OutcomeKind
 from app.sending.signing import Secret, SigningKey
 
@@ -32,6 +34,7 @@ class Road(msgspec.Struct, frozen=True):
     headers: dict[str, str]
     secrets: list[Secret]
     keys: list[SigningKey]
+    sent: msgspec.Raw  # what is kept of each request
 
 
 class Roads:
@@ -63,4 +66,5 @@ class Roads:
         if not secrets or (route.asymmetric and not keys):  # nothing is ever sent unsigned
             log.error("secret.missing", destination_id=route.destination_id)
             return None
-        return Road(route.endpoint_url, headers, secrets, keys)
+        sent = transcript.kept(__version__, secrets=len(secrets), keys=len(keys), own=headers)
+        return Road(route.endpoint_url, headers, secrets, keys, sent)

@@ -25,7 +25,7 @@ from app.destinations.models import Destination, Lane
 
 #: What stands in the line of an ordered destination; a dead letter holds it until it is retried
 #: or cancelled.
-_IN_LINE: Final = (*WAITING, State.DELIVERING, State.FAILED)
+IN_LINE: Final = (*WAITING, State.DELIVERING, State.FAILED)
 _COLUMNS: Final = (
     Delivery.tenant_id,
     Delivery.id,
@@ -113,7 +113,7 @@ async def _head(
             Delivery.tenant_id == tenant_id,
             Delivery.destination_id == destination_id,
             Delivery.ordered,
-            Delivery.state.in_(_IN_LINE),
+            Delivery.state.in_(IN_LINE),
         )
         .order_by(Delivery.id)
         .limit(1)

@@ -101,6 +101,58 @@ async def _news(session: AsyncSession, now: datetime) -> list[tuple[Destination,
     return [(row[0], str(row[1])) for row in await session.execute(query)]
 
 
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """A destination that needs a person: `disabled` not by one, `degraded`, or `failing`."""
+
+    id: str
+    name: str
+    word: str
+    reason: str | None
+    failures: int
+    since: datetime | None
+    ends: datetime | None  # when it is disabled if nothing succeeds until then
+
+
+async def troubles(session: AsyncSession, tenant_id: str) -> list[Trouble]:
+    """Return what the notices of this tenant speak of, as it stands now."""
+    now = utcnow()
+    not_by_people = Destination.disabled_at.is_not(None) & ~Destination.disabled_reason.startswith(
+        control.BY_A_PERSON, autoescape=True
+    )
+    failing = Lane.failing_since < now - FAILING_AFTER[0]
+    is_live = Destination.disabled_at.is_(None)
+    query = (
+        select(Destination, Lane)
+        .join(
+            Lane,
+            (Lane.tenant_id == Destination.tenant_id) & (Lane.destination_id == Destination.id),
+        )
+        .where(
+            Destination.tenant_id == tenant_id,
+            Destination.deleted_at.is_(None),
+            or_(not_by_people, is_live & or_(failing, Lane.open_until.is_not(None))),
+        )
+        .order_by(Destination.name)
+        .limit(CHUNK)
+    )
+    return [_trouble(*row, now=now) for row in await session.execute(query)]
+
+
+def _trouble(destination: Destination, lane: Lane, *, now: datetime) -> Trouble:
+    since = lane.failing_since
+    is_failing = since is not None and since < now - FAILING_AFTER[0]
+    word = "disabled" if destination.disabled_at else "failing" if is_failing else "degraded"
+    return Trouble(
+        id=destination.id,
+        name=destination.name,
+        word=word,
+        reason=destination.disabled_reason,
+        failures=lane.consecutive_failures,
+        since=since,
+        ends=since + DISABLE_AFTER if since else None,
+    )
+
+
 _WORDS: Final = {
     "ok": "recovered",
     "degraded": "degraded",

@@ -208,6 +208,13 @@ def header_names(destination: Destination, keyring: Keyring) -> list[str]:
     return sorted(_open_headers(destination, keyring))
 
 
+def headers_named(
+    destination: Destination, keyring: Keyring, names: Sequence[str]
+) -> dict[str, str]:
+    """Return those of its custom headers, values and all: to seal them again, not to show them."""
+    return {n: v for n, v in _open_headers(destination, keyring).items() if n in names}
+
+
 def _open_headers(destination: Destination, keyring: Keyring) -> dict[str, str]:
     if not destination.sealed_headers:
         return {}

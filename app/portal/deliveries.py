@@ -12,7 +12,6 @@ from app.deliveries import control, queries
 from app.deliveries.models import State
 from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow
 from app.destinations import service as destinations
-from app.errors import NotFound
 from app.identity.permissions import Permission, Principal, Role
 from app.portal.cookies import Http
 from app.portal.fields import form_of, known_id, query_choice, query_id, query_text
@@ -26,6 +25,8 @@ from app.services import Services
 PAGE_SIZE: Final = 50
 #: A choice of destinations longer than this is no choice; the address still takes any id.
 CHOICES_MAX: Final = 500
+#: A page repeats the body with each attempt: only a short one.
+BODY_IN_PAGE: Final = 4_000
 RETRYABLE: Final = (State.PENDING, State.RETRYING, State.FAILED, State.CANCELLED)
 CANCELLABLE: Final = (State.PENDING, State.RETRYING)
 
@@ -39,6 +40,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     attempts_planned: int
     payload: str | None
     is_payload_kept: bool
+    curls: dict[int, str]  # each attempt as a command, by its number
 
     @property
     def may_retry(self) -> bool:
@@ -58,8 +60,15 @@ async def story_of(
     if principal.role is not Role.TENANT_ADMIN:
         attempts = [msgspec.structs.replace(a, resolved_address=None) for a in attempts]
     number = row.attempt_count + 1
-    body = await _body(session, principal.tenant_id, row.event_id)
+    body = await queries.body_of(session, principal.tenant_id, row.event_id)
     readable = principal.may(Permission.PAYLOAD_READ) and body is not None
+    curls = {
+        one.number: await queries.curl_of(
+            session, row, one, principal.tenant_id,
+            body=body if readable else None, max_body=BODY_IN_PAGE,
+        )
+        for one in attempts
+    }  # fmt: skip
     return Story(
         row=row,
         attempts=attempts[::-1],
@@ -67,14 +76,8 @@ async def story_of(
         attempts_planned=max(number, len(services.settings.retry_schedule) + 1),
         payload=pretty(body) if readable and body else None,
         is_payload_kept=body is not None,
+        curls=curls,
     )
-
-
-async def _body(session: AsyncSession, tenant_id: str, event_id: str) -> bytes | None:
-    try:
-        return (await queries.get_event(session, tenant_id, event_id))[1]
-    except NotFound:  # retention took the event
-        return None
 
 
 @get("/deliveries", opt=needs(Permission.DELIVERY_READ))

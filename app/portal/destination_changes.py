@@ -1,20 +1,22 @@
 """What a tenant admin changes about one destination; each ends on the page that shows it."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from app.crypto import Keyring
 from app.deliveries import control
 from app.destinations import rules, service
 from app.destinations.models import Destination
 from app.errors import Invalid
 from app.identity.permissions import Permission, Principal
+from app.portal import delivery_rules, known_types
 from app.portal.cookies import Http
 from app.portal.destinations import Fresh, destination_page
-from app.portal.fields import form_of, known_id, whole_number, words_of
+from app.portal.fields import form_of, known_id, words_of
 from app.portal.guards import needs
 from app.portal.integrations import DestinationForm
 from app.portal.rendering import is_target, link, page, redirect
@@ -23,11 +25,6 @@ from app.sending.signing import Secret
 from app.services import Services
 
 CHANGE = needs(Permission.DESTINATION_CHANGE)
-#: Yes-or-no settings, in the words of the form.
-CHOICES: Final = {
-    "ordered": (("no", "As fast as they come"), ("yes", "One after the other, in order")),
-    "asymmetric_signature": (("no", "v1 (HMAC)"), ("yes", "v1 and v1a (HMAC and Ed25519)")),
-}
 
 
 def _path(destination_id: str) -> str:
@@ -77,7 +74,7 @@ async def disable(
             session,
             principal.tenant_id,
             destination_id,
-            reason=f"disabled by {principal.actor.label}",
+            reason=control.BY_A_PERSON + principal.actor.label,
             actor=principal.actor,
         )
     return redirect(request, path, note="Destination disabled.")
@@ -147,13 +144,13 @@ async def edit(
         if name in typed
     }
     fields["event_types"] = words_of(typed.get("event_types", ""))
-    if "rate_limit_per_second" in typed:
-        fields["rate_limit_per_second"] = whole_number(typed["rate_limit_per_second"])
-    fields |= {name: typed[name] == "yes" for name in CHOICES if name in typed}
+    async with services.database.reading(principal.tenant_id) as session:
+        destination = await service.get(session, principal.tenant_id, destination_id)
+    fields |= delivery_rules.fields_of(typed, destination, services.keyring)
     try:
         draft = await rules.check_change(fields, services.egress)
     except Invalid as fault:
-        form = DestinationForm.refused(typed, fault)
+        form = DestinationForm.refused(delivery_rules.without_values(typed), fault)
         return await _edit_page(request, services, principal, destination_id, form=form)
     async with services.change(principal.tenant_id) as session:
         await control.change_destination(
@@ -180,7 +177,7 @@ async def delete(
     async with services.database.reading(principal.tenant_id) as session:
         destination = await service.get(session, principal.tenant_id, destination_id)
     if typed != destination.name:
-        form = _form_of(destination)
+        form = _form_of(destination, services.keyring)
         form = msgspec.structs.replace(form, errors={"confirm": "Type the name exactly as above."})
         return await _edit_page(request, services, principal, destination_id, form=form)
     async with services.change(principal.tenant_id) as session:
@@ -201,25 +198,23 @@ async def _edit_page(
     path = _path(destination_id)
     async with services.database.reading(principal.tenant_id) as session:
         destination = await service.get(session, principal.tenant_id, destination_id)
+        known = await known_types.choices(session, principal.tenant_id)
     return page(
         request,
         "destination_edit.html",
         status=Invalid.status if form else 200,
         destination=destination,
         path_of=path,
-        form=form or _form_of(destination),
-        choices=CHOICES,
+        form=form or _form_of(destination, services.keyring),
+        known_types=known,
     )
 
 
-def _form_of(destination: Destination) -> DestinationForm:
+def _form_of(destination: Destination, keyring: Keyring) -> DestinationForm:
     values = {
         "name": destination.name,
         "endpoint_url": destination.endpoint_url,
         "event_types": " ".join(destination.event_types),
         "description": destination.description,
-        "rate_limit_per_second": str(destination.rate_limit_per_second or ""),
-        "ordered": "yes" if destination.ordered else "no",
-        "asymmetric_signature": "yes" if destination.asymmetric_signature else "no",
-    }
+    } | delivery_rules.values_of(destination, keyring)
     return DestinationForm(values=values)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database import utcnow
 from app.deliveries import queries, replay, trend
 from app.deliveries.health import DestinationHealth, Window, health_of_tenant
+from app.deliveries.line import Line, line_of
 from app.deliveries.models import ReplayJob, State
 from app.deliveries.queries import DeliveryFilter
 from app.destinations import service
@@ -58,6 +59,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     credentials: list[Credential]
     replays: list[ReplayJob]
     header_names: list[str]
+    line: Line
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -209,4 +211,5 @@ async def _place(
             session, principal.tenant_id, destination_id=destination_id, limit=replays.SHOWN
         ),
         header_names=service.header_names(destination, services.keyring),
+        line=await line_of(session, principal.tenant_id, destination),
     )

@@ -8,6 +8,7 @@ from litestar.params import FromPath
 
 from app.deliveries import queries
 from app.deliveries.queries import DeliveryFilter
+from app.events import catalogue
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
 from app.portal.deliveries import CHOICES_MAX, PAGE_SIZE
@@ -55,11 +56,13 @@ async def show_one(
         rows = await queries.list_deliveries(
             session, principal.tenant_id, wanted, limit=CHOICES_MAX
         )
+        warnings = await catalogue.warnings_of(session, principal.tenant_id, event_id)
     return page(
         request,
         "event.html",
         event=event,
         payload=pretty(body) if principal.may(Permission.PAYLOAD_READ) else None,
         rows=rows,
+        warnings=warnings,
         here=f"/events/{event_id}",
     )

@@ -7,11 +7,12 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 
 from app.deliveries import trend
-from app.deliveries.health import DestinationHealth, Status, Window, health_of_tenant
+from app.deliveries.health import DestinationHealth, Window, health_of_tenant
+from app.deliveries.watch import troubles
 from app.destinations import rules, service
 from app.errors import Invalid
 from app.identity.permissions import Permission, Principal
-from app.portal import charts
+from app.portal import charts, known_types
 from app.portal.cookies import Http
 from app.portal.fields import form_of, query_choice, query_text, words_of
 from app.portal.guards import needs
@@ -99,6 +100,8 @@ async def _page(
     async with services.database.reading(principal.tenant_id) as session:
         total, rows = await health_of_tenant(session, principal.tenant_id, window)
         before = await trend.delivered_before(session, principal.tenant_id, window)
+        trouble = await troubles(session, principal.tenant_id)
+        known = await known_types.choices(session, principal.tenant_id)
     return page(
         request,
         "integrations.html",
@@ -111,7 +114,8 @@ async def _page(
         clears_in_s=trend.clears_in_s(
             total.states["pending"] + total.states["delivering"], total.bars, window.bar_s
         ),
-        troubled=[row for row in rows if row.status is Status.DEGRADED],
+        trouble=trouble,
+        known_types=known,
         chart=charts.outcome_chart(total.bars),
         rows=[row for row in rows if _matches(row, sought)],
         count=len(rows),

@@ -66,7 +66,13 @@ def _fields(form: dict[str, str], now: datetime) -> dict[str, Any]:
     span, choice = form.get("span", "86400"), form.get("what", "missed")
     if span not in SPANS or choice not in CHOICES:
         raise Invalid("Choose one of the offered ranges and kinds of events.")
-    return {
+    rate = form.get("rate", "").strip()
+    wish: dict[str, Any] = (
+        {"rate_per_second": int(rate) if rate.isascii() and rate.isdecimal() else rate}
+        if rate
+        else {}
+    )
+    return wish | {
         "since": _moment(form.get("from", "")) or now - timedelta(seconds=int(span)),
         "until": _moment(form.get("until", "")),
         "states": CHOICES[choice][1],

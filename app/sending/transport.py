@@ -42,7 +42,7 @@ __all__ = ["DestinationBlocked", "GuardedTransport", "Sender"]
 TIMEOUT_S = 15.0
 MAX_BODY_BYTES = 1024 * 1024  # beyond it, the answer is a fault or an attack
 
-_PLAIN = (("Accept", "*/*"), ("Accept-Encoding", "identity"))
+PLAIN = (("Accept", "*/*"), ("Accept-Encoding", "identity"))
 _FRAMING = frozenset(("connection", "content-length", "host", "keep-alive", "transfer-encoding"))
 
 # Read from the top: we want the most specific row that fits.
@@ -103,7 +103,7 @@ class Sender:
 
     async def _attempt(self, trip: Trip, url: str, headers: Headers, body: bytes) -> Outcome:
         route = self._exchange.route(url)
-        reply = await self._exchange.ask(trip, route, [*headers, *_PLAIN], body)
+        reply = await self._exchange.ask(trip, route, [*headers, *PLAIN], body)
         try:
             kept, oversized = await _read(reply)
         except BaseException:
