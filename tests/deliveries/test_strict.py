@@ -149,3 +149,9 @@ async def test_a_receiver_can_ask_to_be_disabled(world: World) -> None:
                 return bool(found["disabled_reason"] == "the receiver asked to be disabled")
 
             await world.until(disabled)
+    (entry,) = (await world.as_("acme_auditor").get(
+        "/audit", params={"action": "destination.disabled"}
+    )).json()["items"]  # fmt: skip
+    assert ("system", {"reason": "the receiver asked to be disabled"}) == (
+        entry["actor"], entry["changes"],
+    )  # fmt: skip
