@@ -157,6 +157,7 @@ class Deliveries(Controller):
     @post(
         "/deliveries/{delivery_id:str}/cancel",
         summary="Cancel a waiting delivery",
+        description="Also the dead letter that holds an ordered destination's line: that skips it.",
         status_code=200,
         opt=needs(Permission.DELIVERY_CHANGE),
         responses=documented(404, 409),

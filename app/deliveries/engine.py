@@ -23,11 +23,10 @@ from app import __version__
 from app.crypto import Keyring
 from app.database import Database
 from app.deliveries import strict
-from app.deliveries.models import State, Trigger
 from app.deliveries.pacing import HORIZON
 from app.deliveries.recorder import Backoff, OnSettled, Recorder
-from app.deliveries.retry import plan
 from app.deliveries.roads import UNSIGNABLE, Road, Roads
+from app.deliveries.settling import settle
 from app.deliveries.slots import AHEAD, Slots
 from app.deliveries.store import (
     LANES_PER_CLAIM,
@@ -282,30 +281,9 @@ class Engine:
     def _settle(
         self, lease: Lease, outcome: Outcome, started_s: float, sent: msgspec.Raw | None = None
     ) -> Settled:
-        """Decide where the attempt leaves its delivery: the only place where an attempt ends."""
-        follows = plan(
-            outcome,
-            retries_used=lease.retries_used,
-            schedule=self._settings.retry_schedule,
-            chance=random.random(),  # noqa: S311  # jitter, not a secret
-        )
-        detail = {"headers": outcome.response_headers, "timing": outcome.timing, "sent": sent}
-        return Settled(
-            lease=lease,
-            state=follows.state,
-            delay_s=follows.delay_s,
-            reason=follows.reason,
-            counts_as_retry=follows.state is State.RETRYING and lease.trigger is not Trigger.MANUAL,
-            started_s=started_s,
-            duration_ms=outcome.duration_ms,
-            outcome=outcome.kind.value,
-            response_status=outcome.response_status,
-            response_body=outcome.response_body or None,
-            resolved_address=outcome.resolved_address,
-            detail=msgspec.json.encode(detail),
-            pause_s=follows.pause_s,
-            disable_reason=follows.disable_reason,
-        )
+        chance = random.random()  # noqa: S311  # jitter, not a secret
+        schedule = self._settings.retry_schedule
+        return settle(lease, outcome, started_s, schedule=schedule, chance=chance, sent=sent)
 
     async def _after_record(self, settled: Sequence[Settled]) -> None:
         self._tell_of_room()

@@ -12,6 +12,7 @@ from app.deliveries.models import Attempt, Delivery, State
 from app.destinations.models import Destination
 from app.errors import NotFound
 from app.events.models import Event
+from app.sending.outcome import Timing
 from app.sending.transcript import MAX_BODY_IN_SHELL, Sent, as_curl, request_headers
 
 
@@ -178,7 +179,7 @@ async def list_attempts(
 
 def _attempt(attempt: Attempt, event_id: str, event_type: str) -> AttemptRow:
     detail = attempt.detail or {}
-    sent = detail.get("sent")
+    sent, timing = detail.get("sent"), detail.get("timing")
     return AttemptRow(
         number=attempt.number,
         trigger=attempt.trigger,
@@ -196,7 +197,7 @@ def _attempt(attempt: Attempt, event_id: str, event_type: str) -> AttemptRow:
             sent=msgspec.convert(sent, Sent) if sent else None,
         ),
         response_headers=detail.get("headers") or {},
-        timing=detail.get("timing"),
+        timing=msgspec.structs.asdict(msgspec.convert(timing, Timing)) if timing else None,
     )
 
 

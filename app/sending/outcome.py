@@ -35,7 +35,7 @@ class OutcomeKind(StrEnum):
     RATE_LIMITED = "rate_limited"  # 429: the whole destination must slow down
 
 
-class Timing(msgspec.Struct, frozen=True):
+class Timing(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where the time went, in milliseconds; None is a step that did not happen or was not seen."""
 
     total_ms: float

@@ -40,7 +40,8 @@ def upgrade() -> None:
         op.execute(f"CREATE POLICY tenant_only ON {table} USING ({ACTING_FOR} IN ('*', tenant_id))")
     # What the platform says of its types is for every tenant to read, and for none to change.
     op.execute(
-        "CREATE POLICY of_the_platform ON event_type FOR SELECT USING (tenant_id = 'platform')"
+        "CREATE POLICY of_the_platform ON event_type FOR SELECT"
+        f" USING (tenant_id = 'platform' AND {ACTING_FOR} <> '')"
     )
 
 

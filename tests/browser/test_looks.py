@@ -13,7 +13,15 @@ from tests.browser.test_walkthrough import create, row
 
 #: A desktop of 1360 x 860 at 200 %.
 ZOOMED = {"width": 680, "height": 430}
-COMMON = ("/integrations", "/deliveries", "/events", "/settings", "/guide", "/events/none")
+COMMON = (
+    "/integrations",
+    "/deliveries",
+    "/events",
+    "/events/types",
+    "/settings",
+    "/guide",
+    "/events/none",
+)
 MORE = {
     "admin": ("/integrations?window=7d", "/audit?verify=1", "{worn}&window=1h", "{place}/edit"),
     "operator": ("/audit",),

@@ -1,7 +1,7 @@
 """Test, retry, cancel; and what happens to deliveries whose destination goes away."""
 
 from tests.behaviours import answer, fail_first, never
-from tests.receiver import Receiver
+from tests.receiver import Authority, Receiver
 from tests.world import World
 
 
@@ -115,6 +115,28 @@ async def test_410_gone_fails_the_delivery_and_disables_the_destination(world: W
         "/audit", params={"action": "destination.disabled"}
     )).json()["items"]  # fmt: skip
     assert ("system", {"reason": "410 Gone"}) == (entry["actor"], entry["changes"])
+
+
+async def test_a_certificate_for_another_name_ends_as_failed_after_the_schedule(
+    world: World,
+) -> None:
+    async with Receiver(tls=Authority().server("elsewhere.example")) as receiver:
+        await world.make_destination(receiver.url)
+        async with world.worker():
+            await world.publish()
+            (row,) = await world.until(lambda: world.deliveries(state="failed"))
+
+    assert ("tls_error", 4, []) == (row["last_outcome"], row["attempt_count"], receiver.requests)
+
+
+async def test_an_address_that_is_no_longer_allowed_fails_without_a_packet(world: World) -> None:
+    async with Receiver() as receiver:
+        await world.make_destination(receiver.url)
+        async with world.worker(egress_allow=""):
+            await world.publish()
+            (row,) = await world.until(lambda: world.deliveries(state="failed"))
+
+    assert ("destination_not_allowed", 0) == (row["last_outcome"], receiver.connections)
 
 
 async def test_a_receiver_that_never_answers_ends_as_timeout_within_the_deadline(

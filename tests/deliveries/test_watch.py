@@ -117,3 +117,27 @@ async def test_notices_go_to_those_who_subscribed_by_name_and_never_to_the_faili
 
     (row,) = await world.deliveries(event_type="destination.failing")
     assert watcher["id"] == row["destination_id"]
+
+
+async def test_what_needs_a_person_is_told_and_what_a_person_did_is_not(world: World) -> None:
+    made = {
+        name: (await world.make_destination("http://127.0.0.1:9/hook", name=name))["id"]
+        for name in ("failing", "well", "hopeless", "left")
+    }
+    theirs = await world.make_destination("http://127.0.0.1:9/hook", who="globex_admin")
+    await failing_for(world, made["failing"], 2)
+    await failing_for(world, made["well"], 0.5)
+    await failing_for(world, made["hopeless"], 6)
+    await failing_for(world, theirs["id"], 2)
+    await look(world)
+    await world.as_("acme_admin").post(f"/integrations/destinations/{made['left']}/disable")
+
+    async with world.database.reading("acme") as session:
+        found = await watch.troubles(session, "acme")
+
+    assert [("failing", "failing"), ("hopeless", "disabled")] == [
+        (one.name, one.word) for one in found
+    ]
+    assert "nothing but failure for 5 days" == found[1].reason
+    assert found[0].ends is not None
+    assert timedelta(days=2.9) < found[0].ends - utcnow() <= timedelta(days=3)

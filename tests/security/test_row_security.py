@@ -164,6 +164,32 @@ async def test_every_table_of_tenants_is_behind_the_wall(plain: World) -> None:
     assert {*TABLES, "tenant"} == {row[0] for row in walled}
 
 
+async def test_what_the_platform_says_of_a_type_is_read_by_all_and_changed_by_none(
+    plain: World,
+) -> None:
+    path, said = "/event-types/alert.created", {"description": "For all"}
+    put = await plain.as_("platform").request("PUT", path, json=said)
+    read = await plain.as_("acme_admin").get(path)
+    async with plain.database.transaction("acme") as session:
+        await session.execute(text("UPDATE event_type SET description = 'swept'"))
+        await session.execute(text("DELETE FROM event_type"))
+    after = await plain.as_("globex_admin").get(path)
+    with psycopg.connect(plain.url) as connection:  # it says for nobody
+        unseen = connection.execute("SELECT count(*) FROM event_type").fetchone()
+    with pytest.raises(ProgrammingError, match="row-level security"):
+        async with plain.database.transaction("acme") as session:
+            await session.execute(
+                text("INSERT INTO event_type (tenant_id, type, description, schema_mode,"
+                     " updated_at, updated_by) VALUES ('platform', 'a', '', 'off', now(), '')")
+            )  # fmt: skip
+    await plain.as_("platform").delete(path)
+
+    assert (200, "For all", "For all") == (
+        put.status_code, read.json()["description"], after.json()["description"],
+    )  # fmt: skip
+    assert (0,) == unseen
+
+
 @pytest.mark.parametrize("face", ["api", "portal"])
 def test_every_read_of_a_face_says_for_which_tenant(face: str) -> None:
     unbound = [
