@@ -16,6 +16,10 @@ from app.sending.url_safety import EgressAllow
 PREFIX: Final = "ONEPROTECT_"
 MAX_RETRIES: Final = 50
 WEEK_S: Final = 604_800
+MAX_AUDIT_DAYS: Final = 36_500
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+#: OpenTelemetry's own variables; one that names a collector switches tracing on.
+OTLP_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 DEFAULT_RETRY_SCHEDULE: Final = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 
 
@@ -49,6 +53,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_in_flight: int = 200
     max_in_flight_per_destination: int = 16
     retention_days: int = 90
+    audit_retention_days: int = 2_555
+    log_level: str = "info"
+    metrics: bool = True
+    metrics_port: int = 0
+    tracing: bool = False
+    tracing_ratio: float = 0.1
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: str = ""
@@ -70,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         values = {
             name.lower(): READERS[name](name, given[name]) for name in sorted(known & set(given))
         }
+        values.setdefault("tracing", any(environ.get(name) for name in OTLP_ENDPOINTS))
         settings = cls(**values)
         if "REQUIRE_HTTPS" not in given:
             settings = msgspec.structs.replace(settings, require_https=not settings.env.relaxed)
@@ -98,6 +109,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _check_together(settings: Settings) -> None:
+    if settings.audit_retention_days < settings.retention_days:
+        raise _fault(
+            "AUDIT_RETENTION_DAYS",
+            f"is {settings.audit_retention_days}, less than {PREFIX}RETENTION_DAYS",
+            f"a whole number from {settings.retention_days} to {MAX_AUDIT_DAYS}",
+        )
     if settings.env.relaxed:
         return
     outside = f"when {PREFIX}ENV is {settings.env}"
@@ -135,6 +152,15 @@ def _env(name: str, text: str) -> Env:
         return Env(text)
     except ValueError:
         raise _fault(name, f"is {text!r}", ", ".join(Env)) from None
+
+
+def _one_of(*words: str) -> Callable[[str, str], str]:
+    def read(name: str, text: str) -> str:
+        if text.lower() not in words:
+            raise _fault(name, f"is {text!r}", ", ".join(words))
+        return text.lower()
+
+    return read
 
 
 def _flag(name: str, text: str) -> bool:
@@ -228,6 +254,12 @@ READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "MAX_IN_FLIGHT": _number(1, 10_000),
     "MAX_IN_FLIGHT_PER_DESTINATION": _number(1, 1_000),
     "RETENTION_DAYS": _number(1, 3_650),
+    "AUDIT_RETENTION_DAYS": _number(1, MAX_AUDIT_DAYS),
+    "LOG_LEVEL": _one_of(*LOG_LEVELS),
+    "METRICS": _flag,
+    "METRICS_PORT": _number(1, 65_535),
+    "TRACING": _flag,
+    "TRACING_RATIO": _number(0, 1, whole=False),
     "OIDC_ISSUER": _url("https", "http"),
     "OIDC_CLIENT_ID": _text,
     "OIDC_CLIENT_SECRET": _text,
@@ -252,6 +284,12 @@ MEANINGS: Final[Mapping[str, str]] = {
     "MAX_IN_FLIGHT": "attempts at once in one worker",
     "MAX_IN_FLIGHT_PER_DESTINATION": "of them, to one destination",
     "RETENTION_DAYS": "how long events, deliveries and attempts are kept",
+    "AUDIT_RETENTION_DAYS": "how long the audit trail is kept; not less than `RETENTION_DAYS`",
+    "LOG_LEVEL": "`debug` (a line per attempt), `info`, `warning`, `error`",
+    "METRICS": "count for Prometheus and answer `/metrics`",
+    "METRICS_PORT": "where a worker answers `/metrics`, on `ONEPROTECT_HOST`",
+    "TRACING": "OpenTelemetry traces, from publish to receipt",
+    "TRACING_RATIO": "the share of publishes that are traced, unless the caller's trace decides",
     "OIDC_ISSUER": "reserved for single sign-on",
     "OIDC_CLIENT_ID": "reserved for single sign-on",
     "OIDC_CLIENT_SECRET": "reserved for single sign-on",
@@ -262,6 +300,8 @@ DERIVED: Final[Mapping[str, str]] = {
     "QUEUE_URL": "the database",
     "SECRET_KEYS": "made once in `local`",
     "REQUIRE_HTTPS": "true outside `local`, `dev`",
+    "METRICS_PORT": "none",
+    "TRACING": "true when `OTEL_EXPORTER_OTLP_ENDPOINT` is set",
 }
 #: Settings whose value nobody may see again.
 SECRET: Final = frozenset({"SECRET_KEYS", "OIDC_CLIENT_SECRET"})

@@ -13,13 +13,17 @@ from saq.queue.base import Queue
 from saq.worker import Worker
 from sqlalchemy.exc import SQLAlchemyError
 
+from app import audit
+from app.audit import Action, Target, upkeep
 from app.audit.models import SYSTEM
 from app.crypto import Keyring
 from app.database import Database, utcnow
 from app.deliveries import control, heartbeat, partitions, replaying, retention, watch
 from app.deliveries.engine import SHUTDOWN_GRACE_S, Engine
 from app.deliveries.store import Settled, store_for
+from app.destinations import signing_keys
 from app.errors import NotFound
+from app.identity.models import PLATFORM
 from app.observability.logs import set_up_logs
 from app.runtime import calm_collector, check_before_start, egress_of, keyring_of
 from app.sending.transport import Sender
@@ -88,6 +92,8 @@ def _saq_worker(queue: Queue, office: "Office") -> "Worker[Any]":
             CronJob(office.sweep, cron="* * * * *", timeout=60, ttl=-1),
             CronJob(office.watch, cron="* * * * * */10", timeout=60, ttl=-1),
             CronJob(office.retention, cron="17 * * * *", timeout=3600, ttl=-1),
+            CronJob(office.seal_audit, cron="* * * * *", timeout=300, ttl=-1),
+            CronJob(office.prune_audit, cron="41 3 * * *", timeout=3600, ttl=-1),
         ],
         concurrency=8,
         startup=[office.open],
@@ -104,6 +110,7 @@ class Office:
     ) -> None:
         self._settings = settings
         self._database = database
+        self._keyring = keyring
         self._bell = bell
         self._store = store_for(database.dialect)
         self._id = uuid4().hex
@@ -163,7 +170,26 @@ class Office:
 
     async def retention(self, _ctx: Context) -> None:
         await partitions.make_ahead(self._database)
-        await retention.run(self._database, days=self._settings.retention_days)
+        days = self._settings.retention_days
+        removed = await retention.run(self._database, days=days)
+        if any(removed.values()):
+            target = Target("installation", PLATFORM, "retention")
+            changes = {"days": days, "removed": removed}
+            async with self._database.transaction() as session:
+                await audit.record(session, PLATFORM, SYSTEM, Action.DATA_PRUNED, target, changes)
+
+    async def seal_audit(self, _ctx: Context) -> None:
+        notary = await signing_keys.notary(self._database, self._keyring)
+        if notary.key_id is None:
+            log.error("audit.unsealed", reason="no key of ours opens the signing key")
+            return
+        await upkeep.seal_heads(self._database, notary)
+
+    async def prune_audit(self, _ctx: Context) -> None:
+        notary = await signing_keys.notary(self._database, self._keyring)
+        if notary.key_id is not None:  # else seal_audit has said so
+            days = self._settings.audit_retention_days
+            await upkeep.prune(self._database, notary, days=days)
 
     async def after_record(self, settled: Sequence[Settled]) -> None:
         """Tell the watchers; switch off a destination whose receiver wants no more."""

@@ -45,6 +45,9 @@ class DestinationIn(msgspec.Struct, forbid_unknown_fields=True):
     asymmetric_signature: Annotated[
         bool, msgspec.Meta(description="sign with Ed25519 (v1a) too, beside v1")
     ] = False
+    trace_context: Annotated[
+        bool, msgspec.Meta(description="send the W3C traceparent header of a traced attempt")
+    ] = False
 
 
 class DestinationPatch(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,6 +61,7 @@ class DestinationPatch(msgspec.Struct, forbid_unknown_fields=True):
     rate_limit_per_second: int | msgspec.UnsetType | None = msgspec.UNSET
     ordered: bool | msgspec.UnsetType = msgspec.UNSET
     asymmetric_signature: bool | msgspec.UnsetType = msgspec.UNSET
+    trace_context: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class RotateIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -89,6 +93,7 @@ class DestinationOut(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_second: int | None
     ordered: bool
     asymmetric_signature: bool
+    trace_context: bool
     status: Status
     disabled_reason: str | None
     secret_fingerprint: str | None
@@ -134,6 +139,7 @@ def _shown(
         rate_limit_per_second=destination.rate_limit_per_second,
         ordered=destination.ordered,
         asymmetric_signature=destination.asymmetric_signature,
+        trace_context=destination.trace_context,
         status=health.status_of(destination, lane),
         disabled_reason=destination.disabled_reason,
         secret_fingerprint=fingerprints.get(destination.id),

@@ -14,6 +14,8 @@ from app.database import Base, Instant, JsonText
 class Action(StrEnum):
     """`resource.past_tense`, in alphabetical order; each has a sentence for people."""
 
+    AUDIT_PRUNED = "audit.pruned"
+    DATA_PRUNED = "data.pruned"
     DELIVERIES_RETRIED = "deliveries.retried"
     DELIVERY_CANCELLED = "delivery.cancelled"
     DELIVERY_RETRIED = "delivery.retried"
@@ -36,6 +38,7 @@ class Action(StrEnum):
     REPLAY_PAUSED = "replay.paused"
     REPLAY_RESUMED = "replay.resumed"
     REPLAY_STARTED = "replay.started"
+    SECRETS_REKEYED = "secrets.rekeyed"
     TENANT_CREATED = "tenant.created"
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
@@ -99,3 +102,21 @@ class AuditHead(Base):
     tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     sequence: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+
+
+class AuditSeal(Base):
+    """What the installation's key vouches for: that the chain had this hash at this entry.
+
+    `head` is the newest entry that was sealed, `anchor` the last one that retention pruned: there
+    is one of each per tenant, and both only move up.
+    """
+
+    __tablename__ = "audit_seal"
+
+    tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10), primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    at: Mapped[datetime] = mapped_column(Instant)
+    key_id: Mapped[str] = mapped_column(String(40))
+    signature: Mapped[bytes] = mapped_column(LargeBinary(64))

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 import click
 
 from app import __version__
-from app.cli import admin, bench, care, completion, inspection, planning, processes, publishing
+from app.cli import (
+    admin,
+    audit,
+    bench,
+    care,
+    completion,
+    inspection,
+    planning,
+    processes,
+    publishing,
+)
 from app.cli.failure import describe
 
 #: 128 + SIGINT, as shells count.
@@ -31,7 +41,7 @@ def _accept_debug(command: click.Command) -> None:
         _accept_debug(inner)
 
 
-for module in (processes, publishing, admin, care, inspection, planning, bench, completion):
+for module in (processes, publishing, admin, audit, care, inspection, planning, bench, completion):
     for each in module.COMMANDS:
         oneprotect.add_command(each)
 _accept_debug(oneprotect)

@@ -168,7 +168,9 @@ def rekey() -> None:
     from app.settings import Settings
 
     keyring = keyring_of(Settings.from_env(os.environ))
-    done = _in_transaction(lambda session: resealing.rekey(session, keyring), "Re-encrypting")
+    done = _in_transaction(
+        lambda session: resealing.rekey(session, keyring, _operator()), "Re-encrypting"
+    )
     if done.lost:
         raise click.ClickException(
             f"{done.sealed} re-encrypted; no key opens what belongs to:"

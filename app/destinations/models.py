@@ -32,6 +32,7 @@ class Destination(Base):
     rate_limit_per_second: Mapped[int | None] = mapped_column(Integer)
     ordered: Mapped[bool] = mapped_column(default=False)
     asymmetric_signature: Mapped[bool] = mapped_column(default=False)  # also `v1a`, Ed25519
+    trace_context: Mapped[bool] = mapped_column(default=False)  # wants `traceparent`
     created_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
     updated_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
     disabled_at: Mapped[datetime | None] = mapped_column(Instant)

@@ -1,9 +1,14 @@
 """Seal every stored secret under the newest key, so that an older one can be thrown away."""
 
+from collections import Counter
+
 import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app import audit
+from app.audit import Action, Actor, Target
+from app.audit.models import SYSTEM
 from app.crypto import Keyring, UndecryptableError
 from app.database import Base
 from app.destinations.models import (
@@ -13,6 +18,7 @@ from app.destinations.models import (
     key_context,
     secret_context,
 )
+from app.identity.models import PLATFORM as INSTALLATION
 
 
 class Rekeyed(msgspec.Struct, frozen=True):
@@ -22,9 +28,12 @@ class Rekeyed(msgspec.Struct, frozen=True):
     lost: frozenset[str]
 
 
-async def rekey(session: AsyncSession, keyring: Keyring) -> Rekeyed:
-    """Seal anew what is not under the newest key; what no key opens stays as it is."""
-    sealed, lost = 0, set[str]()
+async def rekey(session: AsyncSession, keyring: Keyring, actor: Actor = SYSTEM) -> Rekeyed:
+    """Seal anew what is not under the newest key; what no key opens stays as it is.
+
+    The trail of each tenant, and of the installation for its own keys, says how much it was.
+    """
+    sealed, lost = Counter[str](), set[str]()
     for table in (SigningSecret, Destination, SigningKeyPair):
         # Locked, so that a change at the same moment is not undone by what we read before it.
         for row in (await session.scalars(select(table).with_for_update())).all():
@@ -34,10 +43,14 @@ async def rekey(session: AsyncSession, keyring: Keyring) -> Rekeyed:
                 continue
             try:
                 setattr(row, column, keyring.seal(keyring.open(value, context), context))
-                sealed += 1
+                sealed[getattr(row, "tenant_id", INSTALLATION)] += 1
             except UndecryptableError:
                 lost.add(owner)
-    return Rekeyed(sealed, frozenset(lost))
+    for tenant_id, count in sorted(sealed.items()):
+        target = Target("secrets", tenant_id, "stored secrets")
+        changes = {"sealed": count}
+        await audit.record(session, tenant_id, actor, Action.SECRETS_REKEYED, target, changes)
+    return Rekeyed(sealed.total(), frozenset(lost))
 
 
 def _sealed_in(row: Base) -> tuple[str, str, str]:

@@ -42,6 +42,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_second: int | UnsetType | None = UNSET
     ordered: bool | UnsetType = UNSET
     asymmetric_signature: bool | UnsetType = UNSET
+    trace_context: bool | UnsetType = UNSET
 
 
 class FieldFault(ValueError):
@@ -181,6 +182,7 @@ _READERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "rate_limit_per_second": _rate,
     "ordered": _yes_or_no("ordered"),
     "asymmetric_signature": _yes_or_no("asymmetric_signature"),
+    "trace_context": _yes_or_no("trace_context"),
 }
 
 

@@ -42,6 +42,7 @@ async def register(
         rate_limit_per_second=draft.rate_limit_per_second or None,
         ordered=draft.ordered or False,
         asymmetric_signature=draft.asymmetric_signature or False,
+        trace_context=draft.trace_context or False,
         created_at=now,
         updated_at=now,
     )
@@ -261,6 +262,7 @@ def _visible(destination: Destination, headers: list[str]) -> dict[str, Any]:
         "rate_limit_per_second": destination.rate_limit_per_second,
         "ordered": destination.ordered,
         "asymmetric_signature": destination.asymmetric_signature,
+        "trace_context": destination.trace_context,
     }
 
 

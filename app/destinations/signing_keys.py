@@ -1,5 +1,6 @@
 """The installation's Ed25519 key pairs: made once, sealed, published, opened for the sender."""
 
+import base64
 import time
 from typing import Final
 
@@ -7,6 +8,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.audit.seals import Notary
 from app.crypto import Keyring, UndecryptableError
 from app.database import Database, insert_if_absent, new_id, utcnow
 from app.destinations.models import SigningKeyPair, key_context
@@ -16,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 #: How long a worker keeps the opened keys: a new key pair signs after this at the latest.
 KEPT_S: Final = 60.0
+PUBLIC_BYTES: Final = 32
 
 
 async def ensure(session: AsyncSession, keyring: Keyring) -> None:
@@ -63,3 +66,38 @@ class OpenKeys:
         except UndecryptableError:
             log.exception("signing_key.undecryptable")
             return []
+
+
+async def notary(database: Database, keyring: Keyring) -> Notary:
+    """Return what seals the audit trail: the newest key pair signs, every one of them verifies.
+
+    Their public halves come from the sealed private ones: who can write the database can put a
+    key of their own beside ours, but cannot seal it.
+    """
+    async with database.reading() as session:
+        rows = await published(session)
+    if not rows:
+        async with database.transaction() as session:
+            await ensure(session, keyring)
+            rows = await published(session)
+    keys = {row.id: key for row in rows if (key := _open(row, keyring))}
+    public = {key_id: public_bytes(key.public) for key_id, key in keys.items()}
+    newest = next(iter(keys), None)
+    return Notary(public, newest, keys[newest].sign if newest else None)
+
+
+def _open(row: SigningKeyPair, keyring: Keyring) -> SigningKey | None:
+    try:
+        return SigningKey(keyring.open(row.sealed, key_context(row.id)))
+    except (UndecryptableError, ValueError):
+        log.warning("signing_key.undecryptable", key_id=row.id)
+        return None
+
+
+def public_bytes(text: str) -> bytes:
+    """Return the 32 bytes of a published key, `whpk_` + base64; ValueError when it is none."""
+    prefix, _, encoded = text.partition("_")
+    raw = base64.b64decode(encoded, validate=True)
+    if prefix != "whpk" or len(raw) != PUBLIC_BYTES:
+        raise ValueError("a public key must be whpk_ followed by the base64 of 32 bytes")
+    return raw

@@ -26,6 +26,7 @@ class Event(Base):
     idempotency_key: Mapped[str | None] = mapped_column(String(255))
     delivery_count: Mapped[int] = mapped_column(Integer)
     created_at: Mapped[datetime] = mapped_column(Instant)
+    trace_context: Mapped[str | None] = mapped_column(String(55))  # W3C traceparent
 
 
 class IdempotencyKey(Base):

@@ -8,9 +8,10 @@ import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from app.audit import trail
+from app.audit import proof, trail
 from app.audit.models import Action, AuditEntry
 from app.audit.trail import AuditFilter
+from app.destinations import signing_keys
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
 from app.portal.deliveries import PAGE_SIZE
@@ -54,11 +55,12 @@ async def show(
     below = query_text(request, "below") or ""
     start = int(below) if below.isascii() and below.isdecimal() and len(below) < 19 else None  # noqa: PLR2004
     is_check = query_text(request, "verify") is not None
+    notary = await signing_keys.notary(services.database, services.keyring) if is_check else None
     async with services.database.reading(principal.tenant_id) as session:
         rows = await trail.page(
             session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=start
         )
-        verdict = await trail.verify(session, principal.tenant_id) if is_check else None
+        verdict = await proof.verify(session, principal.tenant_id, notary) if notary else None
     filters = {name: query_text(request, name) for name in FILTERS}
     older = rows[PAGE_SIZE:] and link("/audit", **filters, below=rows[PAGE_SIZE - 1].sequence)
     return page(
