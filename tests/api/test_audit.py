@@ -158,8 +158,8 @@ async def test_the_export_holds_every_entry_oldest_first_in_both_formats(world: 
     assert "text/csv; charset=utf-8" == as_csv.headers["content-type"]
     assert 'attachment; filename="audit-acme.csv"' == as_csv.headers["content-disposition"]
     assert "application/x-ndjson" == as_ndjson.headers["content-type"]
-    assert listed == [json.loads(line) for line in as_ndjson.text.splitlines()]
-    rows = list(csv.DictReader(io.StringIO(as_csv.text)))
+    assert listed == [json.loads(line) for line in as_ndjson.text.splitlines()[:-1]]
+    rows = list(csv.DictReader(io.StringIO(as_csv.text)))[:-1]
     assert [e["id"] for e in listed] == [row["id"] for row in rows]
     assert list(listed[0]) == list(rows[0])
     assert listed[-1]["changes"] == json.loads(rows[-1]["changes"])
@@ -172,7 +172,11 @@ async def test_the_export_takes_the_filters_of_the_list(world: World) -> None:
         "/audit/export?format=ndjson&action=destination.created&actor=Demo tenant admin"
     )
 
-    assert ["destination.created"] == [json.loads(x)["action"] for x in answer.text.splitlines()]
+    *found, closing = [json.loads(line) for line in answer.text.splitlines()]
+    assert ["destination.created"] == [entry["action"] for entry in found]
+    assert closing["signed_head"]["filters"] == {
+        "action": "destination.created", "actor": "Demo tenant admin",
+    }  # fmt: skip
 
 
 async def test_a_spreadsheet_finds_no_formula_in_the_export(world: World) -> None:
@@ -199,7 +203,7 @@ async def test_verify_finds_an_untouched_chain_intact(world: World) -> None:
 
     assert verdict == {
         "intact": True, "entries": newest["sequence"], "head": newest["hash"],
-        "broken_at": None, "fault": None,
+        "broken_at": None, "fault": None, "first": 1, "sealed": None, "sealed_at": None,
     }  # fmt: skip
 
 
