@@ -18,8 +18,9 @@ from app.database import Database
 from app.deliveries.store import store_for
 from app.live import LiveHub
 from app.observability.logs import set_up_logs
+from app.observability.requests import request_ids
 from app.portal import PAGE_HANDLERS, portal_router, template_config
-from app.runtime import check_before_start, egress_of, keyring_of
+from app.runtime import check_before_start, egress_of, keyring_of, tracing_of
 from app.services import Services
 from app.settings import Settings
 from app.wakeup import Bell, open_queue
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         lifespan=[lifespan],
         dependencies={"services": Provide(services, sync_to_thread=False)},
         exception_handlers={**HANDLERS, NotFoundException: _no_such_route},
+        middleware=[request_ids],
         before_send=[add_headers],
         openapi_config=openapi_config(),
         template_config=template_config(),
@@ -66,7 +68,7 @@ def _no_such_route(request: Request[Any, Any, Any], fault: NotFoundException) ->
 @contextlib.asynccontextmanager
 async def services_for(settings: Settings) -> AsyncIterator[Services]:
     """Open what the faces need, and close it in the opposite order."""
-    set_up_logs(settings.env)
+    set_up_logs(settings.env, settings.log_level)
     database = Database(settings.database_url)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(database.close)
@@ -77,6 +79,9 @@ async def services_for(settings: Settings) -> AsyncIterator[Services]:
         hub = LiveHub(database)
         await hub.open()
         stack.push_async_callback(hub.close)
+        tracing = tracing_of(settings, "web")
+        if tracing:
+            stack.callback(tracing.close)
         yield Services(
             settings=settings,
             database=database,
@@ -85,4 +90,6 @@ async def services_for(settings: Settings) -> AsyncIterator[Services]:
             egress=egress_of(settings),
             bell=bell,
             hub=hub,
+            queue=queue,
+            tracing=tracing,
         )

@@ -1,4 +1,4 @@
-"""What web and worker share when they are put together: keys, egress, the checks before a start."""
+"""What web and worker share when put together: keys, egress, traces, checks before a start."""
 
 import gc
 from typing import Final
@@ -11,6 +11,7 @@ from app.database.migrate import current_revision, known_revisions, newest_revis
 from app.destinations.rules import Egress
 from app.errors import SettingsError
 from app.identity import demo
+from app.observability.tracing import Tracing
 from app.sending.egress import EgressAllow, EgressPolicy
 from app.sending.resolver import SystemResolver
 from app.settings import Settings
@@ -39,6 +40,10 @@ def egress_of(settings: Settings) -> Egress:
         allow=EgressAllow.parse(settings.egress_allow), require_https=settings.require_https
     )
     return Egress(policy, SystemResolver())
+
+
+def tracing_of(settings: Settings, role: str) -> Tracing | None:
+    return Tracing(role, ratio=settings.tracing_ratio) if settings.tracing else None
 
 
 async def check_before_start(settings: Settings, database: Database) -> None:

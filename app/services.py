@@ -1,8 +1,11 @@
 """What both faces are given: the database, the keys, the egress rules, the bell and the hub."""
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
+import msgspec
+import structlog
+from saq.queue.base import Queue
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.crypto import Keyring
@@ -10,11 +13,15 @@ from app.database import Database
 from app.deliveries.fanout import Accepted, accept
 from app.deliveries.store import Store
 from app.destinations.rules import Egress
-from app.events.gate import SchemaGate
+from app.events.gate import SchemaGate, Verdict
 from app.events.intake import NewEvent
 from app.live import LiveHub
+from app.observability import metrics
+from app.observability.tracing import Tracing
 from app.settings import Settings
 from app.wakeup import Bell
+
+log = structlog.get_logger(__name__)
 
 
 class Services:
@@ -33,6 +40,8 @@ class Services:
         egress: Egress,
         bell: Bell,
         hub: LiveHub,
+        queue: Queue,
+        tracing: Tracing | None = None,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -42,6 +51,8 @@ class Services:
         self.bell = bell
         self.hub = hub
         self.schemas = SchemaGate(database)
+        self.queue = queue
+        self.tracing = tracing
 
     @contextlib.asynccontextmanager
     async def change(self, tenant_id: str) -> AsyncIterator[AsyncSession]:
@@ -52,13 +63,33 @@ class Services:
         self.bell.ring()
 
     async def publish(
-        self, events: Sequence[NewEvent], *, by_platform: bool, batch: bool
+        self,
+        events: Sequence[NewEvent],
+        *,
+        by_platform: bool,
+        batch: bool,
+        caller: str | None = None,
     ) -> list[Accepted]:
-        """Keep all events with their deliveries, or none; on return they are on the disk."""
+        """Keep all events with their deliveries, or none; on return they are on the disk.
+
+        `caller` is the publisher's own trace context, which goes on in ours.
+        """
         verdicts = await self.schemas.judge(events, by_platform=by_platform, batch=batch)
+        if self.tracing is None:
+            return await self._publish(events, verdicts)
+        with self.tracing.publishing(caller, len(events)) as trace:
+            if trace:
+                events = [msgspec.structs.replace(event, trace=trace) for event in events]
+            return await self._publish(events, verdicts)
+
+    async def _publish(
+        self, events: Sequence[NewEvent], verdicts: Mapping[str, Verdict]
+    ) -> list[Accepted]:
         async with self.database.begin() as c:
             answers = await accept(c, self.store, events, verdicts)
-        if not all(answer.duplicate for answer in answers):
+        if fresh := sum(not answer.duplicate for answer in answers):
+            metrics.events_accepted.inc(fresh)
+            log.debug("events.accepted", events=[a.id for a in answers if not a.duplicate])
             self.bell.changed({event.tenant_id for event in events})
             self.bell.ring()
         return answers

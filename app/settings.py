@@ -81,6 +81,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             name.lower(): READERS[name](name, given[name]) for name in sorted(known & set(given))
         }
         values.setdefault("tracing", any(environ.get(name) for name in OTLP_ENDPOINTS))
+        if "AUDIT_RETENTION_DAYS" not in given:
+            longest = max(cls().audit_retention_days, values.get("retention_days", 0))
+            values["audit_retention_days"] = longest
         settings = cls(**values)
         if "REQUIRE_HTTPS" not in given:
             settings = msgspec.structs.replace(settings, require_https=not settings.env.relaxed)

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 import structlog
+from prometheus_client import start_http_server
 from saq.job import CronJob
 from saq.queue.base import Queue
 from saq.worker import Worker
@@ -21,11 +22,13 @@ from app.database import Database, utcnow
 from app.deliveries import control, heartbeat, partitions, replaying, retention, watch
 from app.deliveries.engine import SHUTDOWN_GRACE_S, Engine
 from app.deliveries.store import Settled, store_for
+from app.deliveries.telemetry import Telemetry, Traces
 from app.destinations import signing_keys
-from app.errors import NotFound
+from app.errors import NotFound, SettingsError
 from app.identity.models import PLATFORM
 from app.observability.logs import set_up_logs
-from app.runtime import calm_collector, check_before_start, egress_of, keyring_of
+from app.observability.tracing import Tracing
+from app.runtime import calm_collector, check_before_start, egress_of, keyring_of, tracing_of
 from app.sending.transport import Sender
 from app.settings import Settings
 from app.wakeup import (
@@ -79,8 +82,37 @@ async def run(settings: Settings) -> None:
         queue = await open_queue(settings.broker_url)
         stack.push_async_callback(queue.disconnect)
         bell = await stack.enter_async_context(Bell(database, queue=None))
-        office = Office(settings, database, sender, keyring_of(settings), bell)
+        tracing = tracing_of(settings, "worker")
+        if tracing:
+            stack.callback(tracing.close)
+        stack.enter_context(_metrics_listener(settings))
+        office = Office(settings, database, sender, keyring_of(settings), bell, tracing)
         await _saq_worker(queue, office).start()
+
+
+@contextlib.contextmanager
+def _metrics_listener(settings: Settings) -> Iterator[None]:
+    """Answer a Prometheus that asks this worker; only if a port was given for it.
+
+    In a thread of prometheus_client's own: what a worker counts stands in its memory alone, and
+    a scrape must not wait for, nor hold up, the loop that delivers.
+    """
+    if not (settings.metrics and settings.metrics_port):
+        yield
+        return
+    try:
+        server, thread = start_http_server(settings.metrics_port, settings.host)
+    except OSError as fault:
+        place = f"{settings.host}:{settings.metrics_port}"
+        raise SettingsError(
+            f"ONEPROTECT_METRICS_PORT: cannot listen on {place}: {fault.strerror}"
+        ) from None
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _saq_worker(queue: Queue, office: "Office") -> "Worker[Any]":
@@ -106,7 +138,13 @@ class Office:
     """What a worker process does besides delivering: wake-ups, upkeep, heartbeat."""
 
     def __init__(
-        self, settings: Settings, database: Database, sender: Sender, keyring: Keyring, bell: Bell
+        self,
+        settings: Settings,
+        database: Database,
+        sender: Sender,
+        keyring: Keyring,
+        bell: Bell,
+        tracing: Tracing | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -114,7 +152,11 @@ class Office:
         self._bell = bell
         self._store = store_for(database.dialect)
         self._id = uuid4().hex
-        self.engine = Engine(database, sender, keyring, settings, self.after_record)
+        traces = Traces(tracing) if tracing else None
+        self.engine = Engine(database, sender, keyring, settings, self.after_record, traces)
+        self._telemetry = Telemetry(
+            counts=settings.metrics, traces=traces, wide=settings.log_level == "debug"
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self, _ctx: Context) -> None:
@@ -137,6 +179,7 @@ class Office:
         await asyncio.wait([engine], timeout=SHUTDOWN_GRACE_S + 1)
         for task in others:
             task.cancel()
+        self._telemetry.summarise()
         log.info("worker.stopped", worker_id=self._id)
 
     async def wake(self, _ctx: Context) -> None:
@@ -193,6 +236,7 @@ class Office:
 
     async def after_record(self, settled: Sequence[Settled]) -> None:
         """Tell the watchers; switch off a destination whose receiver wants no more."""
+        self._telemetry.recorded(settled)
         self._bell.changed({s.lease.tenant_id for s in settled})
         unwanted = {
             (s.lease.tenant_id, s.lease.destination_id): s.disable_reason
@@ -221,6 +265,7 @@ class Office:
                     await heartbeat.beat(session, self._id, started_at=started_at, load=load)
             except Exception as fault:  # noqa: BLE001  # a missed beat is what a beat is for
                 log.warning("heartbeat.missed", fault=type(fault).__name__)
+            self._telemetry.summarise()
             await asyncio.sleep(max(0.0, heartbeat.BEAT_EVERY_S - (time.monotonic() - began)))
 
 

@@ -29,6 +29,12 @@ TABLE: list[tuple[str, Any, str, Any]] = [
     ("MAX_IN_FLIGHT", 200, "500", 500),
     ("MAX_IN_FLIGHT_PER_DESTINATION", 16, "4", 4),
     ("RETENTION_DAYS", 90, "7", 7),
+    ("AUDIT_RETENTION_DAYS", 2_555, "400", 400),
+    ("LOG_LEVEL", "info", "DEBUG", "debug"),
+    ("METRICS", True, "false", False),
+    ("METRICS_PORT", 0, "9464", 9464),
+    ("TRACING", False, "true", True),
+    ("TRACING_RATIO", 0.1, "1", 1.0),
     ("OIDC_ISSUER", "", "https://login.example.com/realm", ...),
     ("OIDC_CLIENT_ID", "", "oneprotect", ...),
     ("OIDC_CLIENT_SECRET", "", "hush", ...),
@@ -83,6 +89,13 @@ WRONG: list[tuple[str, str, str]] = [
     ("MAX_IN_FLIGHT_PER_DESTINATION", "1001", "allowed: a whole number from 1 to 1000"),
     ("RETENTION_DAYS", "0", "allowed: a whole number from 1 to 3650"),
     ("RETENTION_DAYS", "forever", "allowed: a whole number from 1 to 3650"),
+    ("AUDIT_RETENTION_DAYS", "89", "is 89, less than ONEPROTECT_RETENTION_DAYS; allowed: a whole"),
+    ("AUDIT_RETENTION_DAYS", "0", "allowed: a whole number from 1 to 36500"),
+    ("LOG_LEVEL", "loud", "is 'loud'; allowed: debug, info, warning, error"),
+    ("METRICS", "perhaps", "allowed: true, false"),
+    ("METRICS_PORT", "0", "allowed: a whole number from 1 to 65535"),
+    ("TRACING", "2", "allowed: true, false"),
+    ("TRACING_RATIO", "1.1", "allowed: a number from 0 to 1"),
     ("OIDC_ISSUER", "login.example.com", "is not a URL; allowed: https://…, http://…"),
 ]
 
@@ -140,7 +153,7 @@ def test_every_setting_that_has_rules_stands_in_the_table_of_wrong_values() -> N
 def test_an_unknown_setting_is_refused_beside_those_that_exist() -> None:
     line = refusal(DATABASE="sqlite:///x.db")
 
-    assert line.startswith("ONEPROTECT_DATABASE is not a setting; known are: DATABASE_URL, ")
+    assert line.startswith("ONEPROTECT_DATABASE is not a setting; known are: AUDIT_")
 
 
 def test_other_variables_of_the_environment_are_nobodys_business() -> None:
@@ -194,3 +207,20 @@ def test_settings_cannot_be_changed_once_they_are_read() -> None:
     with pytest.raises(AttributeError):
         read().port = 1  # type: ignore[misc]
     assert 9 == msgspec.structs.replace(read(), port=9).port
+
+
+def test_the_trail_is_kept_at_least_as_long_as_the_data() -> None:
+    assert 3_000 == read(RETENTION_DAYS="3000").audit_retention_days
+    assert "ONEPROTECT_AUDIT_RETENTION_DAYS is 100" in refusal(
+        RETENTION_DAYS="101", AUDIT_RETENTION_DAYS="100"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+)
+def test_opentelemetrys_own_variable_switches_tracing_on_and_ours_decides(name: str) -> None:
+    given = {name: "http://127.0.0.1:4318"}
+
+    assert Settings.from_env(given).tracing
+    assert not Settings.from_env(given | {"ONEPROTECT_TRACING": "false"}).tracing

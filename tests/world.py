@@ -16,6 +16,7 @@ from app.database.migrate import migrate
 from app.deliveries.engine import Engine
 from app.identity import demo, service
 from app.identity.permissions import Role
+from app.observability.tracing import Tracing
 from app.runtime import egress_of, keyring_of
 from app.sending.transport import Sender
 from app.services import Services
@@ -91,7 +92,9 @@ class World:
         return dict(answer.json())
 
     @contextlib.asynccontextmanager
-    async def worker(self, **settings: Any) -> AsyncIterator[Engine]:
+    async def worker(
+        self, *, tracing: Tracing | None = None, **settings: Any
+    ) -> AsyncIterator[Engine]:
         """Run a worker's engine of its own beside the API, with other settings if given."""
         import msgspec
 
@@ -104,7 +107,7 @@ class World:
         )
 
         bell = Bell(database, queue=None)
-        office = Office(changed, database, sender, keyring_of(changed), bell)
+        office = Office(changed, database, sender, keyring_of(changed), bell, tracing)
         task = asyncio.create_task(office.engine.run())
         try:
             yield office.engine

@@ -78,6 +78,11 @@ def _own_tenant(principal: Principal) -> str | None:
     return None if principal.role is Role.PLATFORM else principal.tenant_id
 
 
+def _trace_of(request: Request[Any, Any, Any]) -> str | None:
+    """Return the publisher's own trace context (W3C Trace Context, section 3.2)."""
+    return request.headers.get("traceparent")
+
+
 class Events(Controller):
     tags = ("Events",)
 
@@ -102,7 +107,9 @@ class Events(Controller):
         own = _own_tenant(principal)
         event = intake.parse_event(await request.body(), own)
         composed = intake.compose([event], own_tenant=own, now=utcnow(), batch=False)
-        (answer,) = await services.publish(composed, by_platform=own is None, batch=False)
+        (answer,) = await services.publish(
+            composed, by_platform=own is None, batch=False, caller=_trace_of(request)
+        )
         return Response(
             Published(answer.id, answer.deliveries, answer.warnings),
             status_code=200 if answer.duplicate else 202,
@@ -127,7 +134,9 @@ class Events(Controller):
         own = _own_tenant(principal)
         events = intake.parse_batch(await request.body(), own)
         composed = intake.compose(events, own_tenant=own, now=utcnow(), batch=True)
-        answers = await services.publish(composed, by_platform=own is None, batch=True)
+        answers = await services.publish(
+            composed, by_platform=own is None, batch=True, caller=_trace_of(request)
+        )
         return BatchPublished(answers)
 
     @get(

@@ -5,6 +5,7 @@ from typing import Final
 from litestar.types import Message, Scope
 
 from app.api.limits import Standing
+from app.observability.requests import request_id_of
 
 ALWAYS: Final = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -34,6 +35,7 @@ async def add_headers(message: Message, scope: Scope) -> None:
     present = {name.lower() for name, _ in headers}
     relaxed = scope["litestar_app"].state.settings.env.relaxed
     headers += [pair for pair in (ALWAYS if relaxed else HTTPS_ONLY) if pair[0] not in present]
+    headers.append((b"x-request-id", request_id_of(scope)))
     standing: Standing | None = scope["state"].get(STANDING)
     if standing is not None:
         headers += [

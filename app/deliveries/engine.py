@@ -36,6 +36,8 @@ from app.deliveries.store import (
     Settled,
     store_for,
 )
+from app.deliveries.telemetry import Traces, traceparent
+from app.observability import metrics
 from app.sending.echo import without_echo
 from app.sending.outcome import Outcome
 from app.sending.signing import delivery_headers, signature
@@ -88,6 +90,7 @@ class Engine:
         keyring: Keyring,
         settings: Settings,
         on_settled: OnSettled,
+        traces: Traces | None = None,
     ) -> None:
         self._database = database
         self._store = store_for(database.dialect)
@@ -100,6 +103,7 @@ class Engine:
         self._recorder = Recorder(database, self._store, self._after_record)
         self._recorder.is_idle = lambda: not self._slots.in_flight
         self._on_settled = on_settled
+        self._traces = traces
         self._look = asyncio.Event()
         self._room_at = -1  # look again when no more than this is held
         self._stopping = False
@@ -190,6 +194,8 @@ class Engine:
         self._after = max(lanes) if len(lanes) >= LANES_PER_CLAIM else ("", "")
         async with self._database.hot() as c:
             routes = await self._store.routes(c, leases)
+            if self._traces:
+                leases = await self._traces.follow(c, leases)
         roads = await self._roads.open(routes)
         for lease in leases:
             body = bodies.get(lease.event_id)
@@ -275,6 +281,8 @@ class Engine:
             user_agent=USER_AGENT,
             extra=road.headers,
         )
+        if lease.trace and road.trace_context and (context := traceparent(lease)):
+            headers.append(("traceparent", context))
         outcome = await self._sender.send(road.url, headers, body)
         return without_echo(outcome, road.headers.values())
 
@@ -315,6 +323,7 @@ class Engine:
         async with self._database.begin() as c:
             expired, cancelled = await self._store.sweep(c, self._lease_s + HORIZON.total_seconds())
         if expired:
+            metrics.lease_expiries.inc(expired)
             log.warning("lease.expired", deliveries=expired)
             self.wake()
         if cancelled:

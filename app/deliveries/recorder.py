@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
 from app.deliveries.store import Settled, Store
+from app.observability import metrics
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +68,7 @@ class Recorder:
             self.is_stuck = self.is_stuck and not ours  # nothing was written of what was fenced
             del self._settled[: len(batch)]
             for late in (s for s in batch if s.lease.id not in ours):
+                metrics.late_records.inc()
                 log.warning("attempt.fenced", delivery_id=late.lease.id, outcome=late.outcome)
             await self._on_settled([s for s in batch if s.lease.id in ours])
 

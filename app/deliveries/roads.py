@@ -35,6 +35,7 @@ class Road(msgspec.Struct, frozen=True):
     secrets: list[Secret]
     keys: list[SigningKey]
     sent: msgspec.Raw  # what is kept of each request
+    trace_context: bool = False
 
 
 class Roads:
@@ -67,4 +68,4 @@ class Roads:
             log.error("secret.missing", destination_id=route.destination_id)
             return None
         sent = transcript.kept(__version__, secrets=len(secrets), keys=len(keys), own=headers)
-        return Road(route.endpoint_url, headers, secrets, keys, sent)
+        return Road(route.endpoint_url, headers, secrets, keys, sent, route.trace_context)

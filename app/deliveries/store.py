@@ -37,6 +37,7 @@ class Lease(msgspec.Struct, frozen=True):
     token: str
     wait_s: float = 0.0  # of a paced destination: when to send within the time booked for it
     strict: bool = False  # of a destination with rules of its own
+    trace: str | None = None  # the context of its event's publish, if that is traced
 
 
 def lease_of(row: Any, token: str, wait_s: float = 0.0, *, strict: bool = False) -> Lease:
@@ -78,6 +79,7 @@ class Route(msgspec.Struct, frozen=True):
     sealed_headers: bytes | None
     sealed_secrets: list[bytes]
     asymmetric: bool = False  # signed with the installation's key pairs too
+    trace_context: bool = False  # wants `traceparent`
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,10 +184,12 @@ class Store(Protocol):
 def routes_of(rows: Iterable[Any]) -> dict[str, Route]:
     """Fold (destination, secret) rows into one route per destination, newest secret first."""
     routes: dict[str, Route] = {}
-    for tenant_id, destination_id, url, headers, asymmetric, sealed in rows:
+    for tenant_id, destination_id, url, headers, asymmetric, traced, sealed in rows:
         route = routes.get(destination_id)
         if route is None:
-            route = Route(tenant_id, destination_id, url, headers, [], bool(asymmetric))
+            route = Route(
+                tenant_id, destination_id, url, headers, [], bool(asymmetric), bool(traced)
+            )
             routes[destination_id] = route
         if sealed is not None:
             route.sealed_secrets.append(sealed)

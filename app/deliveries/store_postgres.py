@@ -167,7 +167,8 @@ class PostgresStore:
     ) -> None:
         await c.exec_driver_sql(
             "INSERT INTO event (tenant_id, id, type, body, idempotency_key, delivery_count,"
-            " created_at) SELECT t.*, %(at)s FROM unnest(%(tenant_id)b::text[], %(id)b::text[],"
+            " created_at, trace_context) SELECT t.*, %(at)s, %(trace)s FROM"
+            " unnest(%(tenant_id)b::text[], %(id)b::text[],"
             " %(type)b::text[], %(body)b::bytea[], %(key)b::text[], %(count)b::int[]) AS t",
             {
                 "tenant_id": [e.tenant_id for e in events],
@@ -177,6 +178,7 @@ class PostgresStore:
                 "key": [e.idempotency_key for e in events],
                 "count": list(counts),
                 "at": events[0].created_at,
+                "trace": events[0].trace,  # what is published in one call is of one trace
             },
         )
 
@@ -257,7 +259,7 @@ class PostgresStore:
     async def routes(self, c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, Route]:
         rows = await c.exec_driver_sql(
             "SELECT d.tenant_id, d.id, d.endpoint_url, d.sealed_headers, d.asymmetric_signature,"
-            " s.sealed"
+            " d.trace_context, s.sealed"
             " FROM destination d LEFT JOIN signing_secret s ON s.tenant_id = d.tenant_id"
             " AND s.destination_id = d.id AND (s.expires_at IS NULL OR s.expires_at > now())"
             " WHERE d.tenant_id = ANY(%(tenants)s) AND d.id = ANY(%(ids)s)"

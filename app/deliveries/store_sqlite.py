@@ -146,9 +146,18 @@ class SqliteStore:
     ) -> None:
         await c.exec_driver_sql(
             "INSERT INTO event (tenant_id, id, type, body, idempotency_key, delivery_count,"
-            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            " created_at, trace_context) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (e.tenant_id, e.id, e.type, e.body, e.idempotency_key, n, to_millis(e.created_at))
+                (
+                    e.tenant_id,
+                    e.id,
+                    e.type,
+                    e.body,
+                    e.idempotency_key,
+                    n,
+                    to_millis(e.created_at),
+                    e.trace,
+                )
                 for e, n in zip(events, counts, strict=True)
             ],
         )
@@ -227,7 +236,7 @@ class SqliteStore:
         keys = sorted({(lease.tenant_id, lease.destination_id) for lease in leases})
         rows = await c.exec_driver_sql(
             "SELECT d.tenant_id, d.id, d.endpoint_url, d.sealed_headers, d.asymmetric_signature,"
-            " s.sealed"
+            " d.trace_context, s.sealed"
             " FROM json_each(?) j"
             " JOIN destination d ON d.tenant_id = j.value ->> 0 AND d.id = j.value ->> 1"
             " LEFT JOIN signing_secret s ON s.tenant_id = d.tenant_id AND s.destination_id = d.id"

@@ -51,6 +51,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     body: bytes
     idempotency_key: str | None
     created_at: datetime
+    trace: str | None = None  # of the publish: a W3C traceparent, the same for all of one call
 
 
 _one = msgspec.json.Decoder(EventIn)

@@ -6,7 +6,7 @@ import sys
 import structlog
 
 
-def set_up_logs(env: str) -> None:
+def set_up_logs(env: str, level: str = "info") -> None:
     """Send our own and the libraries' logs to standard error."""
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if env == "local":
@@ -18,7 +18,7 @@ def set_up_logs(env: str) -> None:
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

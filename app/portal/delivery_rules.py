@@ -7,7 +7,7 @@ from app.destinations import service
 from app.destinations.models import Destination
 from app.portal.fields import whole_number
 
-CHECKS = ("ordered", "asymmetric_signature")
+CHECKS = ("ordered", "asymmetric_signature", "trace_context")
 
 
 def values_of(destination: Destination, keyring: Keyring) -> dict[str, str]:
@@ -16,6 +16,7 @@ def values_of(destination: Destination, keyring: Keyring) -> dict[str, str]:
         "rate_limit_per_second": str(destination.rate_limit_per_second or ""),
         "ordered": "yes" if destination.ordered else "",
         "asymmetric_signature": "yes" if destination.asymmetric_signature else "",
+        "trace_context": "yes" if destination.trace_context else "",
         "headers": "\n".join(service.header_names(destination, keyring)),
     }
 
