@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from app.tools.bench.overheads import Overheads
     from app.tools.bench.plan import Plan, Progress, Report
 
 PROFILES = ("throughput", "latency", "backlog", "neighbour")
@@ -33,6 +34,9 @@ MIN_PAYLOAD = 16
     show_default=True,
     help="backlog: due rows that one claim is timed with.",
 )
+@click.option("--metrics/--no-metrics", default=True, help="Count for Prometheus.  [default: on]")
+@click.option("--tracing", is_flag=True, help="Trace, with a collector on loopback.")
+@click.option("--overheads", is_flag=True, help="Bare, with metrics, with tracing too: in one run.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def bench(
     profile: str,
@@ -42,6 +46,9 @@ def bench(
     payload_bytes: int,
     workers: int,
     claim_rows: int,
+    metrics: bool,
+    tracing: bool,
+    overheads: bool,
     as_json: bool,
 ) -> None:
     """Measure throughput, latency, backlog or neighbour.
@@ -63,20 +70,24 @@ def bench(
         payload_bytes=payload_bytes,
         workers=workers,
         claim_rows=claim_rows,
+        metrics=metrics,
+        tracing=tracing,
     )
-    report = _run(plan)
+    report = _run(plan, overheads=overheads)
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
         _print_table(report)
 
 
-def _run(plan: "Plan") -> "Report":
-    from app.tools.bench.measurement import run
+def _run(plan: "Plan", *, overheads: bool) -> "Report | Overheads":
+    from app.tools.bench import measurement
+    from app.tools.bench import overheads as watching
     from app.tools.bench.plan import BenchError
 
-    async def work() -> "Report":
-        task = asyncio.ensure_future(run(plan, tell))
+    async def work() -> "Report | Overheads":
+        measured = watching.run(plan, tell) if overheads else measurement.run(plan, tell)
+        task: asyncio.Future[Report | Overheads] = asyncio.ensure_future(measured)
         # A closed terminal or a plain kill must not leave processes and databases behind.
         for each in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(each, task.cancel)
@@ -113,7 +124,7 @@ def _progress() -> "Iterator[Progress]":
         )
 
 
-def _print_table(report: "Report") -> None:
+def _print_table(report: "Report | Overheads") -> None:
     import msgspec
     from rich import box
     from rich.console import Console

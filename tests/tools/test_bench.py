@@ -51,6 +51,27 @@ def scratch_databases(url: str) -> list[str]:
         return [row[0] for row in rows]
 
 
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+def test_the_cost_of_watching_is_measured_in_one_run(tmp_path: Path, engine_name: str) -> None:
+    found = bench(tmp_path, "--overheads", "--events", "40", "--destinations", "2")
+
+    assert (engine_name, 40, 80, 0) == tuple(
+        found[name] for name in ("engine", "events", "deliveries", "lost")
+    )
+    for figure in ("deliveries_per_second", "cpu_us_per_delivery"):
+        assert ["bare", "metrics", "tracing"] == list(found[figure])
+    for percent in ("throughput_lost_percent", "cpu_added_percent"):
+        assert ["metrics", "tracing"] == list(found[percent])
+
+
+def test_with_tracing_the_spans_leave_and_every_event_arrives(
+    engine_name: str, server: tuple[str, ...], tmp_path: Path
+) -> None:
+    found = bench(tmp_path, "--tracing", "--no-metrics", *SMALL["throughput"], *server)
+
+    assert (180, 0, 0) == (found["deliveries"], found["lost"], found["duplicates"])
+
+
 @pytest.mark.parametrize("profile", SMALL)
 def test_every_profile_delivers_all_and_says_so_in_the_same_words(
     profile: str, engine_name: str, server: tuple[str, ...], tmp_path: Path

@@ -49,6 +49,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     payload_bytes: int = 1024
     workers: int = 1
     claim_rows: int = 1_000_000
+    metrics: bool = True
+    tracing: bool = False
 
     def complete(self) -> "Plan":
         """Return the plan with the profile's own numbers in place of the zeros."""

@@ -16,7 +16,16 @@ from app.tools.supervisor import ROOT, answers
 
 START_S: Final = 60.0
 #: An operator may measure other values of these.
-TUNABLE: Final = ("MAX_IN_FLIGHT", "MAX_IN_FLIGHT_PER_DESTINATION", "DELIVERY_TIMEOUT")
+TUNABLE: Final = (
+    "MAX_IN_FLIGHT",
+    "MAX_IN_FLIGHT_PER_DESTINATION",
+    "DELIVERY_TIMEOUT",
+    "TRACING_RATIO",
+)
+
+
+#: A collector of this shell's has nothing to do with a measurement.
+OTEL: Final = "OTEL_"
 
 
 class Fleet:
@@ -84,7 +93,7 @@ class Fleet:
 @contextlib.contextmanager
 def fleet(folder: Path, own: Mapping[str, str]) -> Iterator[Fleet]:
     """Yield a fleet whose settings are `own` and none of this shell's."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith((PREFIX, OTEL))}
     path = [str(ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
     running = Fleet(folder, inherited | {"PYTHONPATH": os.pathsep.join(path)} | dict(own))
     try:
@@ -94,7 +103,13 @@ def fleet(folder: Path, own: Mapping[str, str]) -> Iterator[Fleet]:
 
 
 def environment(
-    database_url: str, *, web_port: int, egress_allow: str, secret_key: str
+    database_url: str,
+    *,
+    web_port: int,
+    egress_allow: str,
+    secret_key: str,
+    metrics: bool = True,
+    collector_url: str | None = None,
 ) -> dict[str, str]:
     """Return the settings of a fleet, with the tunable ones of this shell."""
     own = {
@@ -102,6 +117,10 @@ def environment(
         "PORT": str(web_port),
         "EGRESS_ALLOW": egress_allow,
         "SECRET_KEYS": secret_key,
+        "METRICS": str(metrics).lower(),
+        "TRACING": str(collector_url is not None).lower(),
     }
     tuned = {name: os.environ[PREFIX + name] for name in TUNABLE if PREFIX + name in os.environ}
-    return {PREFIX + name: value for name, value in (own | tuned).items()}
+    named = {PREFIX + name: value for name, value in (own | tuned).items()}
+    collector = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector_url} if collector_url else {}
+    return named | collector

@@ -182,11 +182,15 @@ async def open_stage(plan: Plan, tell: Progress) -> AsyncIterator[tuple[Stage, C
         folder = stack.enter_context(scratch_folder(plan.database_url))
         url = stack.enter_context(scratch_database(plan.database_url, folder))
         sink = stack.enter_context(running_sink())
+        # Answers 200 to whatever it is sent, which is all that an exporter asks of a collector.
+        collector = stack.enter_context(running_sink()) if plan.tracing else None
         own = processes.environment(
             url,
             web_port=_free_port(),
             egress_allow=f"127.0.0.1:{sink.port}",
             secret_key=base64.b64encode(os.urandom(KEY_BYTES)).decode(),
+            metrics=plan.metrics,
+            collector_url=collector.url("") if collector else None,
         )
         settings = Settings.from_env(own)
         ceiling = await stack.enter_async_context(
