@@ -51,7 +51,7 @@ REPLAY_SLICE_S: Final = 2.0
 
 def main(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT."""
-    set_up_logs(settings.env)
+    set_up_logs(settings.env, settings.log_level)
     calm_collector()
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(run(settings))

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = sorted(name for name, table in Base.metadata.tables.items() if "tenant_id" in table.c)
 #: What acts for nobody yet, or for the installation: it finds out who is asking, or is no tenant's.
 UNBOUND = {
-    "api/auth.py", "api/keys.py", "api/system.py",
+    "api/auth.py", "api/keys.py", "api/metrics.py", "api/system.py",
     "portal/guards.py", "portal/live.py", "portal/session.py",
 }  # fmt: skip
 
