@@ -16,6 +16,7 @@ from app.api import HANDLERS, Limits, add_headers, api_router, system_router
 from app.api.docs import openapi_config
 from app.database import Database
 from app.deliveries.store import store_for
+from app.identity.sign_on import sign_on_of
 from app.live import LiveHub
 from app.observability.logs import set_up_logs
 from app.observability.requests import request_ids
@@ -92,4 +93,5 @@ async def services_for(settings: Settings) -> AsyncIterator[Services]:
             hub=hub,
             queue=queue,
             tracing=tracing,
+            sign_on=sign_on_of(settings),
         )

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -15,6 +16,7 @@ from app.deliveries.store import Store
 from app.destinations.rules import Egress
 from app.events.gate import SchemaGate, Verdict
 from app.events.intake import NewEvent
+from app.identity.sign_on import SignOn
 from app.live import LiveHub
 from app.observability import metrics
 from app.observability.tracing import Tracing
@@ -42,6 +44,7 @@ class Services:
         hub: LiveHub,
         queue: Queue,
         tracing: Tracing | None = None,
+        sign_on: SignOn | None = None,
     ) -> None:
         self.settings = settings
         self.database = database
@@ -53,6 +56,13 @@ class Services:
         self.schemas = SchemaGate(database)
         self.queue = queue
         self.tracing = tracing
+        self.sign_on = sign_on
+
+    def absolute(self, asked: str, path: str) -> str:
+        """Return a page's address on the host that was asked; https where cookies demand it."""
+        parts = urlsplit(asked)
+        scheme = "https" if self.settings.secure_cookies else parts.scheme
+        return f"{scheme}://{parts.netloc}{path}"
 
     @contextlib.asynccontextmanager
     async def change(self, tenant_id: str) -> AsyncIterator[AsyncSession]:

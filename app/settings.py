@@ -63,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_client_id: str = ""
     oidc_client_secret: str = ""
     oidc_audience: str = ""
+    oidc_role_claim: str = "role"
+    oidc_tenant_claim: str = "tenant"
+    local_accounts: bool = True
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -118,6 +121,7 @@ def _check_together(settings: Settings) -> None:
             f"is {settings.audit_retention_days}, less than {PREFIX}RETENTION_DAYS",
             f"a whole number from {settings.retention_days} to {MAX_AUDIT_DAYS}",
         )
+    _check_sign_on(settings)
     if settings.env.relaxed:
         return
     outside = f"when {PREFIX}ENV is {settings.env}"
@@ -125,6 +129,24 @@ def _check_together(settings: Settings) -> None:
         raise _fault("SECRET_KEYS", f"must be set {outside}", KEY_FORMAT)
     if not settings.require_https:
         raise _fault("REQUIRE_HTTPS", f"cannot be false {outside}", "true")
+
+
+def _check_sign_on(settings: Settings) -> None:
+    issuer, client, audience = (
+        settings.oidc_issuer, settings.oidc_client_id, settings.oidc_audience,
+    )  # fmt: skip
+    if not issuer and (client or audience):
+        name = "OIDC_CLIENT_ID" if client else "OIDC_AUDIENCE"
+        raise _fault("OIDC_ISSUER", f"must be set when {PREFIX}{name} is", "https://…")
+    if issuer and not (client or audience):
+        allowed = "the portal's client id, unless the API alone takes its tokens (OIDC_AUDIENCE)"
+        raise _fault("OIDC_CLIENT_ID", f"must be set when {PREFIX}OIDC_ISSUER is", allowed)
+    if issuer.startswith("http://") and not settings.env.relaxed:
+        fault = f"cannot be plain http when {PREFIX}ENV is {settings.env}"
+        raise _fault("OIDC_ISSUER", fault, "https://…")
+    if not settings.local_accounts and not client:
+        fault = f"cannot be false without {PREFIX}OIDC_CLIENT_ID: nobody could sign in"
+        raise _fault("LOCAL_ACCOUNTS", fault, "true")
 
 
 KEY_FORMAT: Final = "comma list of keys, each 32 random bytes as base64 (openssl rand -base64 32)"
@@ -189,6 +211,13 @@ def _url(*schemes: str) -> Callable[[str, str], str]:
         return text
 
     return read
+
+
+def _issuer(name: str, text: str) -> str:
+    url = _url("https", "http")(name, text)
+    if "@" in url or "?" in url or "#" in url:
+        raise _fault(name, "has more than host and path", "https://host/path")
+    return url
 
 
 def _names_a_host(url: str) -> bool:
@@ -263,10 +292,13 @@ READERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "METRICS_PORT": _number(1, 65_535),
     "TRACING": _flag,
     "TRACING_RATIO": _number(0, 1, whole=False),
-    "OIDC_ISSUER": _url("https", "http"),
+    "OIDC_ISSUER": _issuer,
     "OIDC_CLIENT_ID": _text,
     "OIDC_CLIENT_SECRET": _text,
     "OIDC_AUDIENCE": _text,
+    "OIDC_ROLE_CLAIM": _text,
+    "OIDC_TENANT_CLAIM": _text,
+    "LOCAL_ACCOUNTS": _flag,
 }
 
 #: What each setting means, for the README's table and `oneprotect settings`.
@@ -293,10 +325,13 @@ MEANINGS: Final[Mapping[str, str]] = {
     "METRICS_PORT": "where a worker answers `/metrics`, on `ONEPROTECT_HOST`",
     "TRACING": "OpenTelemetry traces, from publish to receipt",
     "TRACING_RATIO": "the share of publishes that are traced, unless the caller's trace decides",
-    "OIDC_ISSUER": "reserved for single sign-on",
-    "OIDC_CLIENT_ID": "reserved for single sign-on",
-    "OIDC_CLIENT_SECRET": "reserved for single sign-on",
-    "OIDC_AUDIENCE": "reserved for single sign-on",
+    "OIDC_ISSUER": "the OpenID provider of single sign-on, https outside `local` and `dev`",
+    "OIDC_CLIENT_ID": "this installation at the provider",
+    "OIDC_CLIENT_SECRET": "its secret there",
+    "OIDC_AUDIENCE": "what a bearer JWT of the API must be meant for",
+    "OIDC_ROLE_CLAIM": "the claim that names a person's role",
+    "OIDC_TENANT_CLAIM": "the claim that names a person's tenant",
+    "LOCAL_ACCOUNTS": "whether people may sign in with a password of ours",
 }
 #: Defaults that hang on another setting, in words.
 DERIVED: Final[Mapping[str, str]] = {

@@ -14,10 +14,12 @@ from app.api.identity import Identity
 from app.api.jobs import Jobs
 from app.api.limits import Limits
 from app.api.line import Lines
+from app.api.members import Members
 from app.api.paging import DECODERS
 from app.api.problems import HANDLERS
 from app.api.retries import Retries
 from app.api.secrets import Secrets
+from app.api.sessions import Sessions
 from app.api.system import system_router
 
 __all__ = ["HANDLERS", "Limits", "add_headers", "api_router", "system_router"]
@@ -37,6 +39,8 @@ def api_router() -> Router:
             EventTypes,
             Audit,
             Identity,
+            Members,
+            Sessions,
         ],
         guards=[guard],
         dependencies={"principal": Provide(provide_principal, sync_to_thread=False)},

@@ -9,8 +9,9 @@ from litestar.handlers.base import BaseRouteHandler
 from app.api.headers import STANDING
 from app.api.limits import Limits
 from app.errors import Forbidden, NotFound, Unauthenticated
-from app.identity import service
+from app.identity import jwt, provisioning, service
 from app.identity.permissions import Permission, Principal
+from app.identity.sign_on import SignOn
 from app.services import Services
 
 PERMISSION: Final = "permission"
@@ -39,11 +40,14 @@ async def _sign_in(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
         raise Unauthenticated("Give a token: Authorization: Bearer TOKEN.")
     services: Services = connection.app.state.services
     address = connection.client.host if connection.client else ""
+    text, sign_on = text.strip(), services.sign_on
+    if sign_on is not None and sign_on.serves_api and jwt.looks_like_one(text):
+        return await _sign_in_by_jwt(connection, sign_on, text, address)
     try:
         async with services.database.reading() as session:
             principal, token = await service.verify_token(
                 session,
-                text.strip(),
+                text,
                 address=address,
                 user_agent=connection.headers.get("user-agent", ""),
             )
@@ -55,6 +59,26 @@ async def _sign_in(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
         async with services.database.transaction() as session:
             await service.touch_token(session, token)
     return principal
+
+
+async def _sign_in_by_jwt(
+    connection: ASGIConnection[Any, Any, Any, Any], sign_on: SignOn, text: str, address: str
+) -> Principal:
+    """Take an access token of the operator's OpenID provider."""
+    services: Services = connection.app.state.services
+    try:
+        claims = await sign_on.bearer(text)
+    except Unauthenticated:
+        _limits(connection).wrong_tokens.take(address).check()
+        raise
+    async with services.database.reading() as session:
+        return await provisioning.principal_of(
+            session,
+            claims,
+            services.settings,
+            address=address,
+            user_agent=connection.headers.get("user-agent", ""),
+        )
 
 
 def _count(

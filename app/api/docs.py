@@ -21,7 +21,8 @@ CSP: Final = (
 ABOUT: Final = """\
 Publish platform events and manage the destinations they are delivered to.
 
-**Authorize** takes a bearer token. Lists come a page at a time: `?limit=` and `?cursor=`. Errors
+**Authorize** takes a bearer token: one of ours, or, where single sign-on is set up, an access token
+of its provider. Lists come a page at a time: `?limit=` and `?cursor=`. Errors
 are `application/problem+json` (RFC 9457) and name every wrong field at once.
 
 Deliveries are signed as [Standard Webhooks](https://www.standardwebhooks.com) describe.
@@ -33,7 +34,7 @@ TAGS: Final = (
     Tag("Events", description="What the platform tells."),
     Tag("Event types", description="What events look like, and what they are held against."),
     Tag("Audit", description="Who changed what, when, from where."),
-    Tag("Identity", description="Tokens, and who you are."),
+    Tag("Identity", description="Members, their sessions, tokens, and who you are."),
     Tag("System", description="For load balancers and monitoring."),
 )
 

@@ -27,6 +27,11 @@ STEP_ROWS: Final = 500
 REST_PER_WORK: Final = 4.0
 #: Counts by the minute are shown for an hour; by the quarter they live as long as their events.
 MINUTES_KEPT: Final = timedelta(days=1)
+#: Tables of no tenant, their key, and when a row of theirs has ended: a step an hour is plenty.
+SHORT_LIVED: Final = (
+    ("spent_state", "state_hash", "expires_at"),
+    ("sign_in_window", "key", "until"),
+)
 
 _OPEN: Final = "state IN ('pending', 'retrying', 'delivering')"
 _NO_DELIVERY: Final = (
@@ -58,6 +63,7 @@ async def run(database: Database, *, days: int) -> dict[str, int]:
     removed: dict[str, int] = {}
     for rule in _rules(database.dialect, limit, now):
         removed[rule.table] = await _apply(database, rule)
+    removed |= await _short_lived(database, now)
     if database.dialect == "postgresql":
         removed |= await partitions.drop_before(database, limit)
     log.info("retention.done", removed=removed)
@@ -89,6 +95,18 @@ def _rules(dialect: str, limit: datetime, now: datetime) -> list[Rule]:
         Rule("replay_job", ("id",), "ended_at < :limit", old),
         Rule("signing_secret", ("destination_id", "id"), "expires_at < :now", past),
     ]
+
+
+async def _short_lived(database: Database, now: datetime) -> dict[str, int]:
+    """Forget what belongs to no tenant and ends by itself within hours."""
+    moment = now if database.dialect == "postgresql" else to_millis(now)
+    removed: dict[str, int] = {}
+    for table, key, end in SHORT_LIVED:
+        ended = f"SELECT {key} FROM {table} WHERE {end} < :now LIMIT {STEP_ROWS}"
+        async with database.begin() as c:
+            statement = text(f"DELETE FROM {table} WHERE {key} IN ({ended})")
+            removed[table] = (await c.execute(statement, {"now": moment})).rowcount
+    return removed
 
 
 async def _apply(database: Database, rule: Rule) -> int:

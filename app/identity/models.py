@@ -1,9 +1,9 @@
-"""Tenants, their members, API tokens and portal sessions."""
+"""Tenants, their members, API tokens and portal sessions; what sign-in must remember."""
 
 import re
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Instant, utcnow
@@ -27,18 +27,34 @@ class Tenant(Base):
 
 
 class Member(Base):
-    """A person of a tenant, who signs in to the portal."""
+    """A person of a tenant, who signs in to the portal.
+
+    By password, or as `subject` of the single sign-on `issuer`; who was only invited has neither.
+    """
 
     __tablename__ = "member"
-    __table_args__ = (UniqueConstraint("email", name="uq_member_email"),)
+    __table_args__ = (
+        UniqueConstraint("email", name="uq_member_email"),
+        Index("ix_member_subject", "issuer", "subject", unique=True),
+        Index("ix_member_invite", "invite_hash", unique=True),
+    )
 
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenant.id"), primary_key=True)
     id: Mapped[str] = mapped_column(id_column(), primary_key=True)
     email: Mapped[str] = mapped_column(String(254))
     name: Mapped[str] = mapped_column(String(200))
     role: Mapped[Role] = mapped_column(String(20))
-    password_hash: Mapped[str] = mapped_column(Text)
+    password_hash: Mapped[str] = mapped_column(Text)  # empty: no password signs in
     created_at: Mapped[datetime] = mapped_column(Instant, default=utcnow)
+    issuer: Mapped[str | None] = mapped_column(String(300))
+    subject: Mapped[str | None] = mapped_column(String(255))
+    invite_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    invite_expires_at: Mapped[datetime | None] = mapped_column(Instant)
+    signed_in_at: Mapped[datetime | None] = mapped_column(Instant)
+
+    @property
+    def has_joined(self) -> bool:
+        return bool(self.password_hash or self.subject)
 
 
 class ApiToken(Base):
@@ -64,7 +80,10 @@ class PortalSession(Base):
     """A signed-in browser, found by the hash of the token in its cookie."""
 
     __tablename__ = "portal_session"
-    __table_args__ = (UniqueConstraint("token_hash", name="uq_portal_session_hash"),)
+    __table_args__ = (
+        UniqueConstraint("token_hash", name="uq_portal_session_hash"),
+        Index("ix_portal_session_member", "tenant_id", "member_id"),
+    )
 
     tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     id: Mapped[str] = mapped_column(id_column(), primary_key=True)
@@ -75,3 +94,22 @@ class PortalSession(Base):
     expires_at: Mapped[datetime] = mapped_column(Instant)
     address: Mapped[str] = mapped_column(String(64), default="")
     user_agent: Mapped[str] = mapped_column(String(300), default="")
+
+
+class SignInWindow(Base):
+    """How many sign-ins failed in a span of time that ends at `until` (see throttle.py)."""
+
+    __tablename__ = "sign_in_window"
+
+    key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    tries: Mapped[int]
+    until: Mapped[datetime] = mapped_column(Instant)
+
+
+class SpentState(Base):
+    """A single sign-on that came back: its state is good for nothing any more."""
+
+    __tablename__ = "spent_state"
+
+    state_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(Instant)

@@ -23,9 +23,9 @@ def hash_password(password: str) -> str:
 
 
 def password_matches(stored: str | None, password: str) -> bool:
-    """Compare; takes as long for an unknown account (`stored` None) as for a known one."""
+    """Compare; an account that is unknown or has no password takes as long, and never matches."""
     try:
         _hasher.verify(stored or _decoy, password[:MAX_LENGTH])
     except (VerificationError, InvalidHashError):
         return False
-    return stored is not None
+    return bool(stored)

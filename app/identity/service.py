@@ -18,6 +18,7 @@ from app.identity.passwords import hash_password, password_matches
 from app.identity.permissions import TENANT_ROLES, Principal, Role
 
 NAME_MAX: Final = 100
+EMAIL: Final = re.compile(r"[^@\s\0]{1,64}@[^@\s\0]{1,189}")
 TOKEN_PREFIX: Final = "op_"
 SESSION_LIFETIME: Final = timedelta(hours=12)
 SESSION_IDLE: Final = timedelta(hours=2)
@@ -51,11 +52,24 @@ async def create_member(
     password: str,
     actor: Actor,
 ) -> Member:
-    email = email.strip().lower()
-    if not re.fullmatch(r"[^@\s]{1,64}@[^@\s]{1,189}", email):
-        raise Invalid.fields([FieldError("email", "email must look like name@company.example")])
-    _check_tenant_role(role)
     await _require_tenant(session, tenant_id)
+    member = await new_member(session, tenant_id=tenant_id, email=email, name=name, role=role)
+    member.password_hash = await asyncio.to_thread(hash_password, password)
+    target = Target("member", member.id, member.email)
+    await audit.record(
+        session, tenant_id, actor, Action.MEMBER_CREATED, target, {"role": role.value}
+    )
+    return member
+
+
+async def new_member(
+    session: AsyncSession, *, tenant_id: str, email: str, name: str, role: Role
+) -> Member:
+    """Add a member who has no way to sign in yet; whoever calls gives one, and records it."""
+    email = email.strip().lower()
+    if not EMAIL.fullmatch(email):
+        raise Invalid.fields([FieldError("email", "email must look like name@company.example")])
+    check_tenant_role(role)
     taken = select(Member.id).where(Member.email == email)
     if (await session.execute(taken)).first():
         raise Conflict(f"A user {email} exists already.")
@@ -65,13 +79,9 @@ async def create_member(
         email=email,
         name=_named(name) or email,
         role=role,
-        password_hash=await asyncio.to_thread(hash_password, password),
+        password_hash="",
     )
     session.add(member)
-    target = Target("member", member.id, email)
-    await audit.record(
-        session, tenant_id, actor, Action.MEMBER_CREATED, target, {"role": role.value}
-    )
     return member
 
 
@@ -91,7 +101,7 @@ async def create_token(
             rule = "role platform belongs to tenant platform, and to no other"
             raise Invalid.fields([FieldError("role", rule)])
     else:
-        _check_tenant_role(role)
+        check_tenant_role(role)
         await _require_tenant(session, tenant_id)
     text = text or mint_token(TOKEN_PREFIX)
     token = ApiToken(
@@ -203,6 +213,8 @@ async def open_session(
             user_agent=user_agent[:300],
         )
     )
+    ours = (Member.tenant_id == member.tenant_id, Member.id == member.id)
+    await session.execute(update(Member).where(*ours).values(signed_in_at=utcnow()))
     actor = member_actor(member, address=address, user_agent=user_agent)
     target = Target("member", member.id, member.email)
     await audit.record(session, member.tenant_id, actor, Action.MEMBER_SIGNED_IN, target)
@@ -286,7 +298,7 @@ def _named(name: str) -> str:
     return name
 
 
-def _check_tenant_role(role: Role) -> None:
+def check_tenant_role(role: Role) -> None:
     if role not in TENANT_ROLES:
         rule = f"role must be one of: {', '.join(TENANT_ROLES)}"
         raise Invalid.fields([FieldError("role", rule)])

@@ -17,13 +17,17 @@ from app.portal import (
     events,
     guide,
     integrations,
+    invites,
     live,
+    members,
     palette,
     replays,
     retries,
     secrets,
     session,
+    sessions,
     settings,
+    sign_on,
     trials,
     url_check,
 )
@@ -31,7 +35,6 @@ from app.portal.error_pages import PAGE_HANDLERS
 from app.portal.guards import guard, provide_principal
 from app.portal.headers import SecurityHeaders
 from app.portal.rendering import template_config
-from app.portal.throttle import Throttle
 
 __all__ = ["PAGE_HANDLERS", "portal_router", "template_config"]
 
@@ -39,7 +42,6 @@ MAX_FORM_BYTES: Final = 64 * 1024
 
 
 def portal_router() -> Router:
-    throttle = Throttle()
     checks = Limiter(url_check.TYPING)
     return Router(
         "/",
@@ -67,8 +69,15 @@ def portal_router() -> Router:
             guide.show,
             integrations.create,
             integrations.show,
+            invites.accept,
+            invites.show,
             live.ticks,
             palette.show,
+            members.change_role,
+            members.invite,
+            members.invite_again,
+            members.remove,
+            members.sign_out,
             replays.change,
             replays.start,
             retries.retry_selected,
@@ -77,19 +86,22 @@ def portal_router() -> Router:
             session.sign_in,
             session.sign_in_form,
             session.sign_out,
+            sessions.end,
+            sessions.end_all,
             settings.appearance,
             settings.create_token,
             settings.revoke_token,
             settings.show,
             trials.show,
             url_check.check_url,
+            sign_on.begin,
+            sign_on.finish,
         ],
         guards=[guard],
         middleware=[SecurityHeaders()],
         exception_handlers=PAGE_HANDLERS,
         dependencies={
             "principal": Provide(provide_principal, sync_to_thread=False),
-            "throttle": Provide(lambda: throttle, sync_to_thread=False),
             "checks": Provide(lambda: checks, sync_to_thread=False),
         },
         request_max_body_size=MAX_FORM_BYTES,

@@ -1,11 +1,13 @@
 """The portal's cookies: all HttpOnly, SameSite=Lax, and locked to https outside development."""
 
+import base64
 from typing import Any, Final, Literal
 
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.datastructures import Cookie
 
+from app.crypto import UndecryptableError
 from app.services import Services
 
 SESSION: Final = "session"
@@ -14,8 +16,12 @@ VISIT: Final = "visit"
 #: A sentence for the next page, such as "Destination saved."
 NOTE: Final = "note"
 THEME: Final = "theme"
+#: A single sign-on on its way: what must come back with it, sealed.
+TICKET: Final = "sign-on"
+#: That this browser signed in to an account before, sealed.
+DEVICE: Final = "device"
 
-Name = Literal["session", "visit", "note", "theme"]
+Name = Literal["session", "visit", "note", "theme", "sign-on", "device"]
 Connection = ASGIConnection[Any, Any, Any, Any]
 Http = Request[Any, Any, Any]
 
@@ -49,3 +55,18 @@ def make(connection: Connection, name: Name, value: str, *, max_age_s: int | Non
 
 def gone(connection: Connection, name: Name) -> Cookie:
     return make(connection, name, "", max_age_s=0)
+
+
+def read_sealed(connection: Connection, name: Name) -> bytes | None:
+    """Return what we sealed into a cookie; None for one that we did not make."""
+    try:
+        sealed = base64.urlsafe_b64decode(read(connection, name))
+        return services_of(connection).keyring.open(sealed, f"cookie {name}")
+    except (ValueError, UndecryptableError):
+        return None
+
+
+def make_sealed(connection: Connection, name: Name, value: bytes, *, max_age_s: int) -> Cookie:
+    sealed = services_of(connection).keyring.seal(value, f"cookie {name}")
+    text = base64.urlsafe_b64encode(sealed).decode()
+    return make(connection, name, text, max_age_s=max_age_s)

@@ -1,20 +1,23 @@
 """Sign in and out. The session id is ours alone, and new with every sign-in."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
-from app.errors import AppError, TooManyRequests, Unauthenticated
-from app.identity import demo, service
+from app.errors import AppError, Forbidden, TooManyRequests, Unauthenticated
+from app.identity import demo, service, throttle
+from app.identity.models import Member
 from app.identity.permissions import Permission, Principal
+from app.identity.throttle import Window
 from app.portal import cookies
 from app.portal.cookies import Http
+from app.portal.devices import device_of, remembered
 from app.portal.fields import form_of
 from app.portal.guards import PUBLIC, address_of, agent_of, needs
 from app.portal.rendering import page, redirect
-from app.portal.throttle import Throttle
 from app.services import Services
 from app.settings import Env
 
@@ -35,38 +38,56 @@ async def sign_in_form(request: Http) -> Response[Any]:
 
 
 @post("/login", opt=PUBLIC)
-async def sign_in(
-    request: Http,
-    services: NamedDependency[Services],
-    throttle: NamedDependency[Throttle],
-) -> Response[Any]:
+async def sign_in(request: Http, services: NamedDependency[Services]) -> Response[Any]:
     form = await form_of(request)
     email, password = form.get("email", "").strip(), form.get("password", "")
     onward = local_path(form.get("next", ""))
-    key = (email.lower(), address_of(request))
+    windows = throttle.windows_of(email, address_of(request), device_of(request, email))
     try:
-        throttle.take(key)
-        text = await _open_session(request, services, email, password)
-    except (TooManyRequests, Unauthenticated) as fault:
+        member = await _recognise(services, email, password, windows)
+    except (Forbidden, TooManyRequests, Unauthenticated) as fault:
         return _form(request, onward=onward, email=email, fault=fault)
-    throttle.clear(key)
+    answer = await enter(request, services, member, onward, windows=windows)
+    answer.set_cookie(remembered(request, member.email))
+    return answer
+
+
+async def _recognise(
+    services: Services, email: str, password: str, windows: Sequence[Window]
+) -> Member:
+    if not services.settings.local_accounts:
+        raise Forbidden("Passwords are switched off here. Use single sign-on.")
+    async with services.database.transaction() as session:
+        refusal = await throttle.take(session, windows)
+    if refusal is not None:
+        raise refusal
+    if not email.isprintable():
+        raise Unauthenticated("Email or password is wrong.")
+    async with services.database.reading() as session:
+        return await service.authenticate(session, email, password)
+
+
+async def enter(
+    request: Http,
+    services: Services,
+    member: Member,
+    onward: str,
+    *,
+    windows: Sequence[Window] = (),
+) -> Response[Any]:
+    """Go on as this member: in a fresh session, whatever the browser had before."""
+    address, agent = address_of(request), agent_of(request)
+    before: Principal | None = request.scope["user"]
+    if before is not None:
+        async with services.change(before.tenant_id) as session:
+            await service.close_session(session, request.scope["auth"], before.actor)
+    async with services.change(member.tenant_id) as session:
+        text = await service.open_session(session, member, address=address, user_agent=agent)
+        await throttle.forgive(session, windows)
     answer = redirect(request, onward)
     answer.set_cookie(cookies.make(request, cookies.SESSION, text))
     answer.set_cookie(cookies.gone(request, cookies.VISIT))
     return answer
-
-
-async def _open_session(request: Http, services: Services, email: str, password: str) -> str:
-    if not email.isprintable():
-        raise Unauthenticated("Email or password is wrong.")
-    async with services.database.reading() as session:
-        member = await service.authenticate(session, email, password)
-    address, agent = address_of(request), agent_of(request)
-    async with services.change(member.tenant_id) as session:
-        old = cookies.read(request, cookies.SESSION)
-        if request.scope["user"]:
-            await service.close_session(session, old, request.scope["user"].actor)
-        return await service.open_session(session, member, address=address, user_agent=agent)
 
 
 @post("/logout", opt=needs(Permission.SELF_READ))
@@ -89,21 +110,32 @@ def local_path(text: str) -> str:
 def _form(
     request: Http, *, onward: str, email: str = "", fault: AppError | None = None
 ) -> Response[Any]:
+    services = cookies.services_of(request)
+    is_local = services.settings.env is Env.LOCAL and services.settings.local_accounts
+    answer = door(
+        request,
+        "login.html",
+        fault=fault,
+        onward=onward,
+        email=email,
+        takes_passwords=services.settings.local_accounts,
+        has_sign_on=services.sign_on is not None and services.sign_on.serves_portal,
+        demo_users=demo.DEMO_USERS if is_local else (),
+        demo_password=demo.DEMO_PASSWORD,
+    )
+    if isinstance(fault, TooManyRequests):
+        answer.set_header("Retry-After", str(fault.retry_after_s))
+    return answer
+
+
+def door(
+    request: Http, template: str, *, fault: AppError | None = None, **context: Any
+) -> Response[Any]:
+    """Render a page with a form for who is not signed in: its token hangs on a visit of its own."""
     visit = cookies.read(request, cookies.VISIT) or secrets.token_urlsafe(24)
     fresh = cookies.make(request, cookies.VISIT, visit)
     request.cookies[fresh.key] = visit  # the form's token is made from it
-    settings = cookies.services_of(request).settings
-    answer = page(
-        request,
-        "login.html",
-        status=fault.status if fault else 200,
-        onward=onward,
-        email=email,
-        fault=fault,
-        demo_users=demo.DEMO_USERS if settings.env is Env.LOCAL else (),
-        demo_password=demo.DEMO_PASSWORD,
-    )
+    status = fault.status if fault else 200
+    answer = page(request, template, status=status, fault=fault, **context)
     answer.set_cookie(fresh)
-    if isinstance(fault, TooManyRequests):
-        answer.set_header("Retry-After", str(fault.retry_after_s))
     return answer

@@ -1,4 +1,4 @@
-"""Settings: who I am, how it looks, and (for tenant admins) the API tokens."""
+"""Settings: who I am, where I am signed in, how it looks; for admins also members and tokens."""
 
 from datetime import timedelta
 from typing import Any, Final
@@ -8,8 +8,9 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from app.crypto import token_hash
 from app.database import utcnow
-from app.identity import service
+from app.identity import members, service, sessions
 from app.identity.permissions import RIGHTS, TENANT_ROLES, Permission, Principal, Role
 from app.portal import cookies
 from app.portal.cookies import Http
@@ -23,7 +24,7 @@ LIFETIMES: Final = {"30": "30 days", "90": "90 days", "365": "1 year", "": "no e
 A_YEAR_S: Final = 31_536_000
 
 
-class TokenForm(msgspec.Struct, frozen=True, kw_only=True):
+class SettingsForm(msgspec.Struct, frozen=True, kw_only=True):
     """What was typed, what is wrong with it, and the text of a new token, shown this once."""
 
     values: dict[str, str] = {}
@@ -31,11 +32,21 @@ class TokenForm(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
 
 
+class Invite(msgspec.Struct, frozen=True):
+    """A new one-time link and whom it is for, for the one answer that shows it."""
+
+    email: str
+    link: str
+
+
+EMPTY: Final = SettingsForm()
+
+
 @get("/settings", opt=needs(Permission.SELF_READ))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await _page(request, services, principal, TokenForm())
+    return await settings_page(request, services, principal)
 
 
 @post("/settings/appearance", opt=needs(Permission.SELF_READ))
@@ -54,8 +65,8 @@ async def create_token(
     typed = await form_of(request)
     errors = _token_faults(typed)
     if errors:
-        form = TokenForm(values=typed, errors=errors)
-        return await _page(request, services, principal, form, status=400)
+        form = SettingsForm(values=typed, errors=errors)
+        return await settings_page(request, services, principal, token=form, status=400)
     days = typed.get("days")
     async with services.change(principal.tenant_id) as session:
         _, text = await service.create_token(
@@ -66,7 +77,8 @@ async def create_token(
             actor=principal.actor,
             expires_at=utcnow() + timedelta(days=int(days)) if days else None,
         )
-    return await _page(request, services, principal, TokenForm(text=text), status=201)
+    made = SettingsForm(text=text)
+    return await settings_page(request, services, principal, token=made, status=201)
 
 
 def _token_faults(typed: dict[str, str]) -> dict[str, str]:
@@ -94,22 +106,39 @@ async def revoke_token(
     return redirect(request, "/settings", note="Token revoked.")
 
 
-async def _page(
-    request: Http, services: Services, principal: Principal, form: TokenForm, *, status: int = 200
+async def settings_page(
+    request: Http,
+    services: Services,
+    principal: Principal,
+    *,
+    token: SettingsForm = EMPTY,
+    invite: SettingsForm = EMPTY,
+    invited: Invite | None = None,
+    status: int = 200,
 ) -> Response[Any]:
-    tokens = []
-    if principal.may(Permission.TENANT_MANAGE):
-        async with services.database.reading(principal.tenant_id) as session:
+    """Render the whole page, with what one of its forms has to say."""
+    tokens, people = [], []
+    async with services.database.reading(principal.tenant_id) as session:
+        mine = await sessions.page(session, principal.tenant_id, member_id=principal.actor.id)
+        if principal.may(Permission.TENANT_MANAGE):
             tokens = await service.list_tokens(session, principal.tenant_id)
+            people = await members.page(session, principal.tenant_id)
     return page(
         request,
         "settings.html",
         status=status,
         rights=sorted(RIGHTS[principal.role]),
         tokens=tokens,
+        members=people,
+        sessions=[one for one, _member in mine],
+        is_here=lambda one: one.token_hash == token_hash(request.scope["auth"]),
+        now=utcnow(),
         roles=TENANT_ROLES,
         role_of=Role,
         lifetimes=LIFETIMES,
         themes=THEMES,
-        form=form,
+        takes_passwords=services.settings.local_accounts,
+        form=token,
+        invite=invite,
+        invited=invited,
     )
