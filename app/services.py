@@ -14,6 +14,7 @@ from app.database import Database
 from app.deliveries.fanout import Accepted, accept
 from app.deliveries.store import Store
 from app.destinations.rules import Egress
+from app.errors import Conflict
 from app.events.gate import SchemaGate, Verdict
 from app.events.intake import NewEvent
 from app.identity.sign_on import SignOn
@@ -63,6 +64,11 @@ class Services:
         parts = urlsplit(asked)
         scheme = "https" if self.settings.secure_cookies else parts.scheme
         return f"{scheme}://{parts.netloc}{path}"
+
+    def refuse_without_passwords(self) -> None:
+        """Raise Conflict where nobody may have a password, and an invite would lead nowhere."""
+        if not self.settings.local_accounts:
+            raise Conflict("Passwords are switched off here: people come in by single sign-on.")
 
     @contextlib.asynccontextmanager
     async def change(self, tenant_id: str) -> AsyncIterator[AsyncSession]:

@@ -39,7 +39,17 @@ TABLE: list[tuple[str, Any, str, Any]] = [
     ("OIDC_CLIENT_ID", "", "oneprotect", ...),
     ("OIDC_CLIENT_SECRET", "", "hush", ...),
     ("OIDC_AUDIENCE", "", "api", ...),
+    ("OIDC_ROLE_CLAIM", "role", "realm_access.roles", ...),
+    ("OIDC_TENANT_CLAIM", "tenant", "https://corp.example/tenant", ...),
+    ("LOCAL_ACCOUNTS", True, "false", False),
 ]
+#: What a setting needs beside it.
+BESIDE = {
+    "OIDC_ISSUER": {"OIDC_CLIENT_ID": "x"},
+    "OIDC_CLIENT_ID": {"OIDC_ISSUER": "https://login.example.com"},
+    "OIDC_AUDIENCE": {"OIDC_ISSUER": "https://login.example.com"},
+    "LOCAL_ACCOUNTS": {"OIDC_ISSUER": "https://login.example.com", "OIDC_CLIENT_ID": "x"},
+}
 
 #: Name, wrong value, what the line has to say.
 WRONG: list[tuple[str, str, str]] = [
@@ -97,6 +107,10 @@ WRONG: list[tuple[str, str, str]] = [
     ("TRACING", "2", "allowed: true, false"),
     ("TRACING_RATIO", "1.1", "allowed: a number from 0 to 1"),
     ("OIDC_ISSUER", "login.example.com", "is not a URL; allowed: https://…, http://…"),
+    ("OIDC_ISSUER", "https://u:hidden@login.example.com", "has more than host and path"),
+    ("OIDC_ISSUER", "https://login.example.com/?hidden=1", "has more than host and path"),
+    ("OIDC_ISSUER", "https://", "names no host"),
+    ("LOCAL_ACCOUNTS", "off", "is 'off'; allowed: true, false"),
 ]
 
 
@@ -122,7 +136,7 @@ def test_a_setting_has_the_contracts_default_and_is_read(
     wanted = text if value is ... else value
 
     assert default == getattr(read(), name.lower())
-    assert wanted == getattr(read(**{name: text}), name.lower())
+    assert wanted == getattr(read(**{name: text} | BESIDE.get(name, {})), name.lower())
     assert default == getattr(read(**{name: "  "}), name.lower())
 
 
@@ -145,7 +159,10 @@ def test_a_line_stays_one_even_when_the_value_has_many() -> None:
 
 
 def test_every_setting_that_has_rules_stands_in_the_table_of_wrong_values() -> None:
-    free = {"OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUDIENCE"}  # any text is one
+    free = {  # any text is one
+        "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUDIENCE", "OIDC_ROLE_CLAIM",
+        "OIDC_TENANT_CLAIM",
+    }  # fmt: skip
 
     assert set(READERS) - {name for name, *_ in WRONG} == free
 
@@ -184,6 +201,22 @@ def test_outside_local_and_dev_the_keys_must_be_given_and_https_cannot_be_waived
         f"ONEPROTECT_REQUIRE_HTTPS cannot be false when ONEPROTECT_ENV is {env}; allowed: true"
         == (https)
     )
+
+
+def test_single_sign_on_is_configured_whole_or_not_at_all() -> None:
+    issuer = "https://login.example.com"
+    assert "ONEPROTECT_OIDC_ISSUER must be set when" in refusal(OIDC_CLIENT_ID="x")
+    assert "ONEPROTECT_OIDC_ISSUER must be set when" in refusal(OIDC_AUDIENCE="x")
+    assert "ONEPROTECT_OIDC_CLIENT_ID must be set when" in refusal(OIDC_ISSUER=issuer)
+    plain = {"OIDC_ISSUER": "http://login.example.com", "OIDC_CLIENT_ID": "x"}
+    assert "cannot be plain http" in refusal(ENV="production", SECRET_KEYS=KEY, **plain)
+    assert "http://login.example.com" == read(**plain).oidc_issuer
+
+
+def test_passwords_can_only_be_switched_off_where_people_come_in_otherwise() -> None:
+    for more in ({}, {"OIDC_ISSUER": "https://login.example.com", "OIDC_AUDIENCE": "api"}):
+        line = refusal(LOCAL_ACCOUNTS="false", **more)
+        assert line.startswith("ONEPROTECT_LOCAL_ACCOUNTS cannot be false without")
 
 
 def test_https_may_be_required_where_it_need_not_be() -> None:

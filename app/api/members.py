@@ -14,7 +14,7 @@ from app.api.paging import DEFAULT_LIMIT, Limit, Page, below_id, page_of
 from app.api.problems import documented
 from app.api.schemas import MAX_BODY_BYTES, read_object, takes
 from app.database import utcnow
-from app.errors import Conflict, FieldError, Invalid, unknown_field
+from app.errors import FieldError, Invalid, unknown_field
 from app.identity import members, service
 from app.identity.models import Member
 from app.identity.permissions import TENANT_ROLES, Permission, Principal, Role
@@ -114,7 +114,7 @@ class Members(Controller):
         principal: NamedDependency[Principal],
     ) -> MemberWithInvite:
         wanted = check_invite(await read_object(request))
-        _refuse_without_passwords(services)
+        services.refuse_without_passwords()
         async with services.change(principal.tenant_id) as session:
             member, text = await members.invite(
                 session, tenant_id=principal.tenant_id, email=wanted.email, name=wanted.name,
@@ -136,7 +136,7 @@ class Members(Controller):
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
     ) -> MemberWithInvite:
-        _refuse_without_passwords(services)
+        services.refuse_without_passwords()
         async with services.change(principal.tenant_id) as session:
             member, text = await members.invite_again(
                 session, principal.tenant_id, member_id, actor=principal.actor
@@ -190,11 +190,6 @@ def _with_invite(
 ) -> MemberWithInvite:
     link = services.absolute(str(request.base_url), f"/invite/{text}")
     return MemberWithInvite(**_values(member), invite_url=link)
-
-
-def _refuse_without_passwords(services: Services) -> None:
-    if not services.settings.local_accounts:
-        raise Conflict("Passwords are switched off here: people come in by single sign-on.")
 
 
 def check_invite(fields: dict[str, Any]) -> InviteIn:

@@ -63,6 +63,7 @@ def _public_key(entry: Any) -> PublicKey | None:
         isinstance(entry, dict)
         and entry.get("kty") in set(ALGORITHMS.values())
         and entry.get("use", "sig") == "sig"
+        and not (entry["kty"] == "RSA" and _bits(entry.get("n")) < MIN_RSA_BITS)
     )
     if not usable:
         return None
@@ -73,6 +74,10 @@ def _public_key(entry: Any) -> PublicKey | None:
     if isinstance(key, RSAKey):
         return key if key.public_key.key_size >= MIN_RSA_BITS else None
     return key if isinstance(key, ECKey | OKPKey) else None
+
+
+def _bits(number: Any) -> int:
+    return len(number) * 6 if isinstance(number, str) else 0  # base64url
 
 
 def signed_claims(text: str, keys: Sequence[PublicKey]) -> Claims:

@@ -53,8 +53,14 @@ async def create_member(
     actor: Actor,
 ) -> Member:
     await _require_tenant(session, tenant_id)
-    member = await new_member(session, tenant_id=tenant_id, email=email, name=name, role=role)
-    member.password_hash = await asyncio.to_thread(hash_password, password)
+    member = await new_member(
+        session,
+        tenant_id=tenant_id,
+        email=email,
+        name=name,
+        role=role,
+        password_hash=await asyncio.to_thread(hash_password, password),
+    )
     target = Target("member", member.id, member.email)
     await audit.record(
         session, tenant_id, actor, Action.MEMBER_CREATED, target, {"role": role.value}
@@ -63,9 +69,15 @@ async def create_member(
 
 
 async def new_member(
-    session: AsyncSession, *, tenant_id: str, email: str, name: str, role: Role
+    session: AsyncSession,
+    *,
+    tenant_id: str,
+    email: str,
+    name: str,
+    role: Role,
+    password_hash: str = "",
 ) -> Member:
-    """Add a member who has no way to sign in yet; whoever calls gives one, and records it."""
+    """Add a member; whoever calls gives them a way to sign in, and records what happened."""
     email = email.strip().lower()
     if not EMAIL.fullmatch(email):
         raise Invalid.fields([FieldError("email", "email must look like name@company.example")])
@@ -79,7 +91,7 @@ async def new_member(
         email=email,
         name=_named(name) or email,
         role=role,
-        password_hash="",
+        password_hash=password_hash,
     )
     session.add(member)
     return member

@@ -25,7 +25,7 @@ async def invite(
 ) -> Response[Any]:
     typed = await form_of(request)
     try:
-        _refuse_without_passwords(services)
+        services.refuse_without_passwords()
         async with services.change(principal.tenant_id) as session:
             member, text = await members.invite(
                 session,
@@ -50,7 +50,7 @@ async def invite_again(
     principal: NamedDependency[Principal],
 ) -> Response[Any]:
     known_id(member_id, "usr")
-    _refuse_without_passwords(services)
+    services.refuse_without_passwords()
     async with services.change(principal.tenant_id) as session:
         member, text = await members.invite_again(
             session, principal.tenant_id, member_id, actor=principal.actor
@@ -117,8 +117,3 @@ def _errors(fault: AppError) -> dict[str, str]:
 
 def _shown(request: Http, services: Services, email: str, text: str) -> Invite:
     return Invite(email, services.absolute(str(request.base_url), f"/invite/{text}"))
-
-
-def _refuse_without_passwords(services: Services) -> None:
-    if not services.settings.local_accounts:
-        raise Conflict("Passwords are switched off here: people come in by single sign-on.")

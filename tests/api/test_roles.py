@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
+from sqlalchemy import select
 
 from app.api import Limits
 from app.api.limits import Rate
+from app.identity import service
+from app.identity.models import Member
 from app.identity.permissions import RIGHTS, Permission, Role
 from tests import summary
 from tests.world import World
@@ -95,6 +99,8 @@ async def ids_of(world: World, who: str) -> dict[str, str]:
         "delivery_id": delivery["id"],
         "event_id": event["id"],
         "token_id": token.json()["id"],
+        "member_id": await _member_of(world, who),
+        "session_id": await _session_of(world, who),
     }
     base = f"/integrations/destinations/{destination['id']}"
     await world.as_(who).post(f"{base}/rotate-secret")
@@ -105,6 +111,22 @@ async def ids_of(world: World, who: str) -> dict[str, str]:
     path = f"{base}/replay"
     replay = await world.as_(who).post(path, json={"since": destination["created_at"]})
     return ids | ({"job_id": replay.json()["id"]} if replay.status_code == 202 else {})
+
+
+async def _member_of(world: World, who: str) -> str:
+    person = {"email": f"{uuid4().hex}@{who}.example", "role": "operator"}
+    return str((await world.as_(who).post("/members", json=person)).json()["id"])
+
+
+async def _session_of(world: World, who: str) -> str:
+    """Sign somebody in who is not the member that the walk removes."""
+    tenant = who.partition("_")[0]
+    async with world.database.transaction() as session:
+        query = select(Member).where(Member.email == f"admin@{tenant}.example")
+        admin = (await session.execute(query)).scalar_one()
+        await service.open_session(session, admin, address="", user_agent="")
+    listed = await world.as_(who).get("/sessions")
+    return str(listed.json()["items"][0]["id"])
 
 
 def test_the_table_of_rights_is_the_one_of_the_contract() -> None:
@@ -132,8 +154,11 @@ async def test_what_needs_no_token_is_listed(world: World) -> None:
 
 
 async def test_without_a_token_every_route_is_401(patient: World) -> None:
-    names = ("destination_id", "delivery_id", "event_id", "token_id", "job_id", "secret_id")
-    ids = dict.fromkeys((*names, "event_type"), "x")
+    names = (
+        "destination_id", "delivery_id", "event_id", "token_id", "job_id", "secret_id",
+        "member_id", "session_id", "event_type",
+    )  # fmt: skip
+    ids = dict.fromkeys(names, "x")
     for route in routes_of(patient.app, "/api/v1"):
         for headers in ({}, {"Authorization": "Bearer op_nobody"}):
             path = f"/api/v1{route.at(ids)}"

@@ -43,6 +43,11 @@ CHANGES = (
     "/guide/test",
     "/settings/tokens",
     "/settings/tokens/tok_00000000000000000000000000000000/revoke",
+    "/settings/members",
+    "/settings/members/usr_00000000000000000000000000000000/role",
+    "/settings/members/usr_00000000000000000000000000000000/invite",
+    "/settings/members/usr_00000000000000000000000000000000/sign-out",
+    "/settings/members/usr_00000000000000000000000000000000/remove",
 )
 
 
@@ -149,7 +154,11 @@ def test_every_route_names_its_right_or_is_public_on_purpose():
 
     assert public == {
         ("GET", "/"),
+        ("GET", "/invite/{token:str}"),
+        ("POST", "/invite/{token:str}"),
         ("GET", "/login"),
+        ("GET", "/login/sso"),
+        ("GET", "/login/sso/callback"),
         ("GET", "/static/{name:str}"),
         ("GET", "/{path:path}"),
         ("POST", "/login"),

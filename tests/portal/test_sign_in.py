@@ -7,11 +7,9 @@ import pytest
 from app.audit.models import SYSTEM
 from app.database import Database
 from app.database.migrate import migrate
-from app.errors import TooManyRequests
 from app.identity import service
 from app.identity.permissions import Role
 from app.portal.session import local_path
-from app.portal.throttle import KEPT, TRIES, WITHIN_S, Throttle
 from tests.portal.visitor import Visitor, text_of
 from tests.world import World, open_world
 
@@ -97,40 +95,6 @@ async def test_one_sentence_for_every_wrong_sign_in(visitor: Visitor, who: str):
     assert answer.status_code == 401
     assert "Email or password is wrong." in text_of(answer)
     assert "session" not in visitor.http.cookies
-
-
-async def test_guessing_is_slowed_for_the_guesser_only(world: World, visitor: Visitor):
-    for _ in range(TRIES):
-        assert (await visitor.sign_in("admin", "guess")).status_code == 401
-
-    refused = await visitor.sign_in()
-
-    assert refused.status_code == 429
-    assert 0 < int(refused.headers["retry-after"]) <= WITHIN_S
-    assert "Too many tries" in text_of(refused)
-    async with Visitor(world.app, address="198.51.100.4") as victim:
-        assert (await victim.sign_in()).status_code == 303
-
-
-def test_the_brake_lets_go_after_its_time():
-    now = 0.0
-    throttle = Throttle(now=lambda: now)
-    for _ in range(TRIES):
-        throttle.take(("a", "1"))
-    with pytest.raises(TooManyRequests):
-        throttle.take(("a", "1"))
-
-    now = WITHIN_S + 1
-
-    throttle.take(("a", "1"))
-
-
-def test_the_brake_remembers_only_so_much():
-    throttle = Throttle()
-    for number in range(KEPT + 100):
-        throttle.take((str(number), ""))
-
-    assert len(throttle._tries) == KEPT
 
 
 async def test_what_no_person_asked_for_does_not_keep_a_session_alive(

@@ -23,7 +23,8 @@ TABLES = sorted(name for name, table in Base.metadata.tables.items() if "tenant_
 #: What acts for nobody yet, or for the installation: it finds out who is asking, or is no tenant's.
 UNBOUND = {
     "api/auth.py", "api/keys.py", "api/metrics.py", "api/system.py",
-    "portal/guards.py", "portal/live.py", "portal/session.py",
+    "portal/guards.py", "portal/live.py", "portal/session.py", "portal/sign_on.py",
+    "portal/invites.py",
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class Ids(dict[str, str]):
 
 PREFIXES = {
     "destination_id": "dst", "delivery_id": "dlv", "event_id": "evt", "token_id": "tok",
-    "secret_id": "sec", "job_id": "job",
+    "secret_id": "sec", "job_id": "job", "member_id": "usr", "session_id": "ses",
 }  # fmt: skip
 
 
