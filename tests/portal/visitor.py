@@ -9,6 +9,7 @@ import httpx
 from litestar import Litestar
 
 from app.identity.demo import DEMO_PASSWORD
+from tests.world import World
 
 TOKEN = re.compile(r'name="_csrf" value="([^"]*)"')
 EMAILS = {
@@ -62,6 +63,14 @@ class Visitor:
         if answer.status_code == 303:
             await self.get("/settings")
         return answer
+
+
+class Asked:
+    """What `cookies` asks of a connection: this browser's cookies, and the application."""
+
+    def __init__(self, world: World, visitor: Visitor) -> None:
+        self.app = world.app
+        self.cookies = dict(visitor.http.cookies)
 
 
 def text_of(answer: httpx.Response) -> str:
