@@ -228,9 +228,7 @@ async def test_two_admins_who_undo_each_other_at_once_leave_one(
     )  # fmt: skip
 
     assert [Conflict] == [type(fault) for fault in done if fault is not None]
-    assert 1 == await count(
-        world.database, Member, tenant_id="acme", role=Role.TENANT_ADMIN.value
-    )
+    assert 1 == await count(world.database, Member, tenant_id="acme", role=Role.TENANT_ADMIN.value)
 
 
 async def test_what_is_another_tenants_is_not_found(world: World) -> None:

@@ -17,7 +17,6 @@ from tests.sso.journey import at_the_provider, leave, query_of, sign_in
 from tests.world import World, open_world
 
 
-
 async def member(world: World, email: str) -> Member | None:
     async with world.database.reading() as session:
         query = select(Member).where(Member.email == email)
