@@ -329,7 +329,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "OIDC_CLIENT_ID": "this installation at the provider",
     "OIDC_CLIENT_SECRET": "its secret there",
     "OIDC_AUDIENCE": "what a bearer JWT of the API must be meant for",
-    "OIDC_ROLE_CLAIM": "the claim that names a person's role, by name or path (`realm_access.roles`)",
+    "OIDC_ROLE_CLAIM": "the claim that names a person's role, by name or path such as"
+    " `realm_access.roles`",
     "OIDC_TENANT_CLAIM": "the claim that names a person's tenant, likewise",
     "LOCAL_ACCOUNTS": "whether people may sign in with a password of ours",
 }

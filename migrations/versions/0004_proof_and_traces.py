@@ -5,8 +5,8 @@ from alembic import op
 
 from app.database.base import Instant
 
-revision = "0006"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 TABLES = ("audit_entry", "audit_head", "audit_seal")
 #: What may happen to a row that stands, by table; anything else is refused. `pruned` is

@@ -6,8 +6,8 @@ from alembic import op
 from app.database import Instant
 from app.database.base import id_column
 
-revision = "0008"
-down_revision = "0002"
+revision = "0005"
+down_revision = "0004"
 
 ACTING_FOR = "(SELECT current_setting('oneprotect.tenant', true))"
 
