@@ -22,7 +22,7 @@ from app.deliveries.rollup import SLOTS
 
 log = structlog.get_logger(__name__)
 
-STEP_ROWS: Final = 500
+STEP_ROWS: Final = 200
 #: Rest for so many times what a step took: a fifth of the time at most goes into forgetting.
 REST_PER_WORK: Final = 4.0
 #: Counts by the minute are shown for an hour; by the quarter they live as long as their events.

@@ -235,8 +235,9 @@ async def test_what_is_there_is_overwritten_only_when_forced(
 
 
 async def test_a_database_in_use_is_never_overwritten(
-    here: World, empty_url: Callable[[], str], tmp_path: Path
+    here: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(postgres, "GONE_TRIES", 2)
     file = tmp_path / "copy"
     await back_up(here.url, file)
     await here.publish()

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,8 @@ from app.wakeup import POSTGRES_SCHEMA
 MAGIC: Final = b"PGDMP"
 #: Where Debian keeps one folder per version, beside what is on the PATH.
 DEBIAN: Final = Path("/usr/lib/postgresql")
+GONE_TRIES: Final = 20
+GONE_GAP_S: Final = 0.1
 ENTRY: Final = re.compile(r"^\d+; \d+ \d+ TABLE \S+ (\S+) ", re.MULTILINE)
 
 
@@ -161,12 +164,17 @@ def _tables(connection: psycopg.Connection[Any]) -> set[str]:
 
 
 def _require_unused(connection: psycopg.Connection[Any]) -> None:
-    row = connection.execute(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND usename = current_user AND pid <> pg_backend_pid()"
-    ).fetchone()
-    if row and row[0]:
-        raise BackupError(f"the database is in use ({row[0]} connections); stop web and worker")
+    # A process that has just stopped is still seen for a moment.
+    for _ in range(GONE_TRIES):
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND usename = current_user AND pid <> pg_backend_pid()"
+        ).fetchone()
+        others = row[0] if row else 0
+        if not others:
+            return
+        time.sleep(GONE_GAP_S)
+    raise BackupError(f"the database is in use ({others} connections); stop web and worker first")
 
 
 @contextlib.contextmanager
