@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: bool = True
     metrics_port: int = 0
     tracing: bool = False
-    tracing_ratio: float = 0.1
+    tracing_ratio: float = 0.01
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: str = ""

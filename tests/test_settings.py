@@ -34,7 +34,7 @@ TABLE: list[tuple[str, Any, str, Any]] = [
     ("METRICS", True, "false", False),
     ("METRICS_PORT", 0, "9464", 9464),
     ("TRACING", False, "true", True),
-    ("TRACING_RATIO", 0.1, "1", 1.0),
+    ("TRACING_RATIO", 0.01, "1", 1.0),
     ("OIDC_ISSUER", "", "https://login.example.com/realm", ...),
     ("OIDC_CLIENT_ID", "", "oneprotect", ...),
     ("OIDC_CLIENT_SECRET", "", "hush", ...),

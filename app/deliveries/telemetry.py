@@ -2,19 +2,29 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import structlog
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.deliveries.models import State
 from app.deliveries.store import Lease, Settled
-from app.events.models import Event
 from app.observability import metrics
 from app.observability.tracing import Parent, Tracing, child_of
 
 log = structlog.get_logger(__name__)
+
+
+_POSTGRES: Final = """
+SELECT id, trace_context FROM event
+ WHERE tenant_id = ANY(%(tenants)s) AND id = ANY(%(events)s) AND trace_context IS NOT NULL
+"""
+_SQLITE: Final = """
+SELECT e.id, e.trace_context FROM json_each(?) t CROSS JOIN json_each(?) j
+  JOIN event e ON e.tenant_id = t.value AND e.id = j.value
+ WHERE e.trace_context IS NOT NULL
+"""
 
 
 class Traces:
@@ -25,12 +35,7 @@ class Traces:
 
     async def follow(self, c: AsyncConnection, leases: Sequence[Lease]) -> list[Lease]:
         """Return the leases, each with the trace of its event if that has one; one statement."""
-        query = select(Event.id, Event.trace_context).where(
-            Event.tenant_id.in_({lease.tenant_id for lease in leases}),
-            Event.id.in_({lease.event_id for lease in leases}),
-            Event.trace_context.is_not(None),
-        )
-        found: dict[str, str] = {row[0]: row[1] for row in await c.execute(query)}
+        found = await _stored(c, leases)
         return [
             msgspec.structs.replace(lease, trace=found[lease.event_id])
             if lease.event_id in found
@@ -51,6 +56,21 @@ class Traces:
                 fault=None if s.state is State.DELIVERED else s.outcome,
                 attributes=_facts(s),
             )
+
+
+async def _stored(c: AsyncConnection, leases: Sequence[Lease]) -> dict[str, str]:
+    """Return the contexts by event id; the set travels as the stores send theirs."""
+    tenants = list({lease.tenant_id for lease in leases})
+    events = list({lease.event_id for lease in leases})
+    if c.dialect.name == "sqlite":
+        rows = await c.exec_driver_sql(_SQLITE, tuple(map(_json, (tenants, events))))
+    else:
+        rows = await c.exec_driver_sql(_POSTGRES, {"tenants": tenants, "events": events})
+    return {row[0]: row[1] for row in rows}
+
+
+def _json(value: list[str]) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _context(parent: Parent, lease: Lease) -> Parent:
