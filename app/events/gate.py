@@ -74,8 +74,8 @@ class SchemaGate:
     async def _rules(self, tenants: set[str]) -> dict[str, _Rules]:
         if any(self._is_stale(tenant) for tenant in tenants):
             async with self._loading:
-                stale = [tenant for tenant in tenants if self._is_stale(tenant)]
-                if stale:
+                # Again while any is: to make room may forget one that was still fresh.
+                while stale := [tenant for tenant in tenants if self._is_stale(tenant)]:
                     await self._load(stale)
         return {tenant: self._known[tenant][1] for tenant in tenants}
 

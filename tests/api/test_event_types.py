@@ -250,6 +250,21 @@ async def test_without_schemas_a_publish_asks_the_database_nothing_more(
     assert [["acme", "platform"]] == [sorted(tenants) for tenants in loads]
 
 
+async def test_more_tenants_than_are_remembered_are_judged_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await describe(world, "globex_admin", schema=SCHEMA, schema_mode="warn")
+    monkeypatch.setattr(gate, "MAX_TENANTS", 1)
+    assert 202 == (await post(world, {})).status_code
+    events = [
+        {"type": "alert.created", "data": {}, "tenant": tenant} for tenant in ("acme", "globex")
+    ]
+
+    answer = await world.as_("platform").post("/events/batch", json={"events": events})
+
+    assert [False, True] == ["warnings" in one for one in answer.json()["items"]]
+
+
 async def test_warnings_go_with_their_event(world: World) -> None:
     await describe(world, schema=SCHEMA, schema_mode="warn")
     await post(world, {})
