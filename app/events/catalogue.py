@@ -195,7 +195,10 @@ async def _require_room(session: AsyncSession, tenant_id: str) -> None:
 
 async def remove(session: AsyncSession, tenant_id: str, name: str, *, actor: Actor) -> None:
     """Take back what was said of a type; NotFound when the tenant itself said nothing."""
-    row = await session.get(EventType, (tenant_id, name), with_for_update=True)
+    # What cannot be a name is not looked up: a database may choke on it.
+    row = None
+    if TYPE.fullmatch(name):
+        row = await session.get(EventType, (tenant_id, name), with_for_update=True)
     if row is None:
         raise NotFound
     await session.delete(row)

@@ -52,6 +52,15 @@ async def test_a_type_is_described_read_and_taken_back(world: World) -> None:
     assert (204, 404, {}) == (gone.status_code, again.status_code, await listed(world))
 
 
+async def test_what_cannot_be_a_type_is_not_there(world: World) -> None:
+    for name in ("a%00b", "%F0%9F%92%A5", "a" * 300, "..%2F.."):
+        for method in ("GET", "DELETE"):
+            answer = await world.as_("acme_admin").request(method, f"/event-types/{name}")
+            assert 404 == answer.status_code, (method, name)
+        put = await world.as_("acme_admin").request("PUT", f"/event-types/{name}", json={})
+        assert put.status_code in {400, 404}, name
+
+
 async def test_what_was_only_seen_stands_in_the_list_too(world: World) -> None:
     await world.publish(event_type="alert.closed")
 
