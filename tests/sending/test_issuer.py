@@ -84,7 +84,7 @@ async def test_whatever_it_answers_is_one_plain_fault(
 async def test_a_provider_that_hangs_is_left_in_time() -> None:
     async def hang(_request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
-        await asyncio.sleep(5)
+        await asyncio.sleep(1)
 
     async with provider(hang) as url:
         with pytest.raises(IssuerUnreachable, match="TimeoutError"):
@@ -108,7 +108,7 @@ async def test_where_https_is_required_nothing_else_is_dialled() -> None:
 
 
 async def test_its_certificate_is_checked_and_an_own_authority_may_be_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
