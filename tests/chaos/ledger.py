@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from app.database import Database
 from tests.behaviours import Received
+from tests.chaos.pace import crowding
 from tests.world import TOKENS
 
 PATIENCE_S = 12.0
@@ -180,6 +181,7 @@ class Record:
         """Wait until none of these is owed any more; return the seconds that took."""
         loop = asyncio.get_running_loop()
         began = loop.time()
+        within_s *= crowding()
         while left := owed & await self.open():
             assert loop.time() - began < within_s, f"{len(left)} still owed: {sorted(left)[:3]}"
             await asyncio.sleep(0.02)

@@ -1,7 +1,6 @@
 """What one fault needs: a receiver, a destination of its own, publishers, and the auditor."""
 
 import contextlib
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from app.database import Database
 from tests.behaviours import slow
 from tests.chaos import report
 from tests.chaos.ledger import Load, Reckoning, Record, api, reckon
+from tests.chaos.pace import crowding
 from tests.chaos.processes import Process
 from tests.chaos.site import LEASE_S, Site
 from tests.receiver import Receiver
@@ -72,11 +72,6 @@ def assert_recovered(recovery_s: float, start_s: float = 0.0) -> None:
     """A dead worker costs its lease, or the start of another one, and a little."""
     limit_s = (max(LEASE_S, start_s) + SLACK_S) * crowding()
     assert recovery_s <= limit_s, f"recovered after {recovery_s:.1f} s, not {limit_s:.1f} s"
-
-
-def crowding() -> float:
-    """How much longer things may take here than on a machine that has its cores for us."""
-    return max(1.0, os.getloadavg()[0] / (1.5 * (os.cpu_count() or 1)))
 
 
 class Idle:

@@ -4,7 +4,8 @@ import asyncio
 import time
 
 from app.wakeup import POSTGRES_SCHEMA
-from tests.chaos.scene import Idle, Scene, crowding
+from tests.chaos.pace import crowding
+from tests.chaos.scene import Idle, Scene
 
 
 async def test_an_emptied_broker_loses_no_delivery_and_nobody_runs_hot(scene: Scene) -> None:

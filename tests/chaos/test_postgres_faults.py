@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from tests.behaviours import answer
 from tests.chaos import pace
 from tests.chaos.faults import locked_tables
-from tests.chaos.scene import Idle, Scene, crowding
+from tests.chaos.pace import crowding
+from tests.chaos.scene import Idle, Scene
 from tests.chaos.site import LEASE_S, on_postgresql
 from tests.postgres import Server
 

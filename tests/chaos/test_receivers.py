@@ -24,7 +24,8 @@ from tests.behaviours import (
     reset_mid_body,
     truncated_chunk,
 )
-from tests.chaos.scene import Scene, crowding
+from tests.chaos.pace import crowding
+from tests.chaos.scene import Scene
 from tests.chaos.site import TIMEOUT_S
 from tests.receiver import Authority, Receiver, closed_port
 

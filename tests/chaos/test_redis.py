@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.chaos.scene import Idle, Scene, crowding
+from tests.chaos.pace import crowding
+from tests.chaos.scene import Idle, Scene
 from tests.redis_server import RedisServer, running_redis
 
 #: What the workers' own timers find without any wake-up: a poll, and a little.

@@ -2,7 +2,7 @@
 
 from app.tools.bench.guard import measure
 from tests import summary
-from tests.chaos.scene import crowding
+from tests.chaos.pace import crowding
 
 
 def test_a_check_costs_microseconds() -> None:
