@@ -19,10 +19,12 @@ WATCH = """([words, count]) => {
   const main = document.querySelector("main");
   const look = () => {
     const rows = [...main.querySelectorAll("tbody th")];
-    if (window.seen || rows.filter((one) => one.textContent.includes(words)).length < count) return;
+    if (rows.filter((one) => one.textContent.includes(words)).length < count) return;
     window.seen = Date.now();
+    observer.disconnect();
   };
-  new MutationObserver(look).observe(main, { subtree: true, childList: true });
+  const observer = new MutationObserver(look);
+  observer.observe(main, { subtree: true, childList: true });
 }"""
 #: When the form of a new destination was sent.
 SENT = """() => document.addEventListener("htmx:beforeRequest", ({ detail }) => {
