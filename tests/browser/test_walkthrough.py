@@ -270,7 +270,17 @@ def test_without_javascript_everything_is_there(
     page.get_by_role("button", name="Send test event").click()
     expect(page.locator("#drawer")).to_contain_text("oneprotect.test")
     expect(page.locator("#toasts")).to_contain_text("Test event sent.")
+    expect(page.get_by_label("Find in payload")).to_be_hidden()  # nothing is shown that is dead
     photograph(page, "1")
+    page.get_by_label("Outcome").select_option("timeout")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("No delivery matches")).to_be_visible()
+    for name in ("Deliveries", "Events", "Audit", "Settings"):
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
+        expect(page.locator("main")).to_contain_text(
+            "admin@acme.example" if name == "Audit" else ""
+        )
     page.get_by_role("button", name="Sign out").click()
     page.goto("/integrations")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
