@@ -15,7 +15,7 @@ function openPalette() {
   const seek = one("#palette-seek");
   seek.value = "";
   seek.focus();
-  if (one("#palette-list")) return sift();
+  sift(); // in what was found before, until what there is now has come
   htmx.ajax("GET", "/palette", { target: "#palette-found", swap: "innerHTML" }).then(() => {
     one("#palette-found").removeAttribute("aria-busy");
     sift();
@@ -63,6 +63,11 @@ function step(by) {
   const at = links.indexOf(document.activeElement);
   links[Math.min(Math.max(at + by, 0), links.length - 1)]?.focus();
 }
+function create() {
+  const name = one("#create #f-name");
+  if (name) name.focus();
+  else if (one("#help [data-creates]")) location.href = "/integrations#f-name"; // for those who may
+}
 function single(event) {
   const key = event.key;
   if (Date.now() - prefixed < CHORD_MS) {
@@ -75,7 +80,7 @@ function single(event) {
   if (key === "/") return one("[data-search], .filters :is(input, select):not([type=hidden])")?.focus();
   if (key === "j") return step(1);
   if (key === "k") return step(-1);
-  if (key === "c") return one("#f-name") ? one("#create #f-name")?.focus() : one(".nav a[href='/integrations']")?.click();
+  if (key === "c") return create();
   return false;
 }
 const isTyping = ({ target }) => target.matches?.("input, select, textarea, [contenteditable]");
