@@ -7,6 +7,7 @@ const PLACES = { i: "/integrations", d: "/deliveries", e: "/events", a: "/audit"
 const CHORD_MS = 1200;
 const KEYS_OFF = "single-keys-off";
 let prefixed = 0; // when `g` was pressed
+let chosen = ""; // the line that Enter takes
 
 function openPalette() {
   if (palette.open) return;
@@ -18,7 +19,7 @@ function openPalette() {
   sift(); // in what was found before, until what there is now has come
   htmx.ajax("GET", "/palette", { target: "#palette-found", swap: "innerHTML" }).then(() => {
     one("#palette-found").removeAttribute("aria-busy");
-    sift();
+    sift(chosen);
   });
 }
 function openHelp() {
@@ -26,19 +27,21 @@ function openHelp() {
   if (!help.open) help.showModal();
 }
 
-// Every word must be in the line, in any order; what begins with the words comes first.
-function sift() {
+// Every word must be in the line, in any order.
+function sift(held = "") {
   const wanted = one("#palette-seek").value.toLowerCase().split(/\s+/).filter(Boolean);
   const lines = all("#palette-list > li");
   for (const line of lines) {
     const text = line.textContent.toLowerCase();
     line.hidden = !wanted.every((word) => text.includes(word));
   }
-  choose(lines.find((line) => !line.hidden));
+  const shown = lines.filter((line) => !line.hidden);
+  choose(shown.find((line) => line.id === held) ?? shown[0]);
 }
 function choose(line) {
   all("#palette-list > .chosen").forEach((old) => old.classList.remove("chosen"));
   const shown = all("#palette-list > li:not([hidden])");
+  chosen = line?.id ?? "";
   line?.classList.add("chosen");
   line?.scrollIntoView({ block: "nearest" });
   one("#palette-said").textContent = line
@@ -103,7 +106,7 @@ if (palette) {
     if (wanted) (wanted === "help" ? openHelp : openPalette)();
     if (target === palette || target === help) target.close(); // beside the card
   });
-  one("#palette-seek").addEventListener("input", sift);
+  one("#palette-seek").addEventListener("input", () => sift());
   const on = one("#single-keys");
   on.checked = !localStorage.getItem(KEYS_OFF);
   on.addEventListener("change", () => (on.checked ? localStorage.removeItem(KEYS_OFF) : localStorage.setItem(KEYS_OFF, "1")));
