@@ -20,7 +20,7 @@ ENGINES = ("sqlite", "postgresql")
 HERE = Path(__file__).parent
 #: Tests of real processes and browsers run one after the other: beside each other they would be
 #: late through no fault of the product.
-ONE_AT_A_TIME = ("browser", "chaos", "cli", "guide", "tools")
+ONE_AT_A_TIME = ("browser", "chaos", "cli", "deploy", "guide", "observability", "sso", "tools")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

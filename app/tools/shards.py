@@ -14,7 +14,16 @@ import msgspec
 #: Tables that every server holds whole, because they are asked before the tenant is known, or are
 #: of no tenant. All others are keyed by `tenant_id` first (a test holds that).
 REFERENCE_TABLES: Final = frozenset(
-    {"api_token", "member", "portal_session", "signing_key", "tenant", "worker_heartbeat"}
+    {
+        "api_token",
+        "member",
+        "portal_session",
+        "sign_in_window",
+        "signing_key",
+        "spent_state",
+        "tenant",
+        "worker_heartbeat",
+    }
 )
 #: A tenant larger than this share of a server's fair part is taken out of its bucket.
 LARGE: Final = 0.05

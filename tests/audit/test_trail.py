@@ -62,14 +62,16 @@ async def test_writing_while_the_chain_is_verified_is_no_alarm(chain: Chain) -> 
             await chain.write(2)
 
     writer = asyncio.create_task(keep_writing())
+    verdicts = [await chain.verify() for _ in range(25)]
     try:
-        verdicts = [await chain.verify() for _ in range(25)]
+        async with asyncio.timeout(10):  # the writer had its turn between two of them
+            while verdicts[-1].entries == verdicts[0].entries:
+                verdicts.append(await chain.verify())
     finally:
         done.set()
         await writer
 
     assert [] == [verdict for verdict in verdicts if not verdict.intact]
-    assert verdicts[-1].entries > verdicts[0].entries
 
 
 async def test_a_long_chain_is_walked_in_pieces(chain: Chain) -> None:
