@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from litestar import Litestar, Request, Response
@@ -27,6 +27,9 @@ from app.settings import Settings
 from app.wakeup import Bell, open_queue
 
 log = structlog.get_logger(__name__)
+
+#: Half the time of the highest level, for a twelfth more bytes.
+GZIP_LEVEL: Final = 4
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -52,7 +55,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
         before_send=[add_headers],
         openapi_config=openapi_config(),
         template_config=template_config(),
-        compression_config=CompressionConfig("gzip", exclude=["^/live$"]),
+        compression_config=CompressionConfig(
+            "gzip", gzip_compress_level=GZIP_LEVEL, exclude=["^/live$"]
+        ),
         logging_config=None,
         state=State({"settings": settings, "limits": Limits()}),
     )

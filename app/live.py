@@ -1,14 +1,15 @@
 """The live hub of a web process: who watches which tenant, and the one ear that hears of changes.
 
 A change is only a tick: the browser then fetches the fragment it shows, so that who may see what
-is decided in one place. One listener per process, whatever the number of watchers.
+is decided in one place. One listener per process, whatever the number of watchers; and what many
+of them ask for after the same change is made once (`once`).
 """
 
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import select
@@ -22,6 +23,15 @@ log = structlog.get_logger(__name__)
 POLL_S: Final = 0.25
 #: An idle stream says something this often, so that proxies keep it and browsers know it lives.
 KEEP_ALIVE_S: Final = 15.0
+#: Watchers are told at most this often, so that many changes cost few looks. One second is
+#: promised from the fact to the page: the pulse, SQLite's poll and the look have to fit in too.
+TICK_GAP_S: Final = 0.4
+#: What was made for many is handed out no longer than this: a tick may get lost.
+FRESH_S: Final = 2.0
+#: More different wishes of one tenant than this are not kept.
+KEPT_MAX: Final = 200
+
+T = TypeVar("T")
 
 
 class LiveHub:
@@ -30,6 +40,8 @@ class LiveHub:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watchers: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._made: dict[str, dict[Hashable, tuple[float, asyncio.Task[Any]]]] = {}
+        self._told_at: dict[str, float] = {}
         self._anybody = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
@@ -77,10 +89,44 @@ class LiveHub:
             self._watchers[tenant_id].discard(event)
             if not self._watchers[tenant_id]:
                 del self._watchers[tenant_id]
+                self._made.pop(tenant_id, None)
+                self._told_at.pop(tenant_id, None)
             if not self._watchers:
                 self._anybody.clear()
 
+    async def once(self, tenant_id: str, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """Return what `make` gives: made once for all who ask with this key until the next change.
+
+        Only while somebody watches the tenant, because only then its changes are heard.
+        """
+        if tenant_id not in self._watchers:
+            return await make()
+        kept = self._made.setdefault(tenant_id, {})
+        now = asyncio.get_running_loop().time()
+        since, task = kept.get(key, (0.0, None))
+        if task is None or now - since > FRESH_S or (task.done() and _failed(task)):
+            if len(kept) >= KEPT_MAX:
+                kept.clear()
+            task = asyncio.ensure_future(_run(make))
+            kept[key] = now, task
+        made: T = await asyncio.shield(task)  # one who goes away does not spoil it for the others
+        return made
+
     def tell(self, tenant_id: str) -> None:
+        """Tick the tenant's watchers: at once, or when the gap after the last tick is over."""
+        if tenant_id not in self._watchers:
+            return
+        loop = asyncio.get_running_loop()
+        now, at = loop.time(), self._told_at.get(tenant_id, 0.0) + TICK_GAP_S
+        if at <= now:
+            self._tick(tenant_id)
+        elif at - now <= TICK_GAP_S:  # else one is on its way
+            self._told_at[tenant_id] = at
+            loop.call_at(at, self._tick, tenant_id)
+
+    def _tick(self, tenant_id: str) -> None:
+        self._told_at[tenant_id] = asyncio.get_running_loop().time()
+        self._made.pop(tenant_id, None)
         for event in self._watchers.get(tenant_id, ()):
             event.set()
 
@@ -104,3 +150,11 @@ class LiveHub:
                     self.tell(tenant_id)
             seen = beats
             await asyncio.sleep(POLL_S)
+
+
+async def _run(make: Callable[[], Awaitable[T]]) -> T:
+    return await make()
+
+
+def _failed(task: asyncio.Task[Any]) -> bool:
+    return task.cancelled() or task.exception() is not None

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+import pytest
+
 from app.database import Database
 from app.live import LiveHub
 from app.wakeup import Bell, Coalesced
@@ -106,3 +108,86 @@ async def test_a_hint_that_fails_is_dropped_and_the_next_one_goes_through() -> N
     await coalesced.close()
 
     assert 2 == len(calls)
+
+
+async def test_what_many_ask_for_is_made_once_until_the_next_change(world: World) -> None:
+    hub, made = LiveHub(world.database), 0
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        await asyncio.sleep(0.01)
+        return made
+
+    stream = hub.watch("acme")
+    watching = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+
+    first = await asyncio.gather(*(hub.once("acme", "page", make) for _ in range(50)))
+    other = await hub.once("acme", "another page", make)
+    hub.tell("globex")
+    again = await hub.once("acme", "page", make)
+    hub.tell("acme")
+    after = await asyncio.gather(*(hub.once("acme", "page", make) for _ in range(50)))
+
+    assert ({1}, 2, 1, {3}) == (set(first), other, again, set(after))
+    await watching
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+async def test_many_changes_are_few_ticks_and_the_last_one_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.live.TICK_GAP_S", 0.1)
+    hub, ticks = LiveHub(world.database), 0
+    stream = hub.watch("acme")
+
+    async def count() -> None:
+        nonlocal ticks
+        async for _ in stream:
+            ticks += 1
+
+    watching = asyncio.create_task(count())
+    await asyncio.sleep(0)
+    for _ in range(40):
+        hub.tell("acme")
+        await asyncio.sleep(0.002)
+    told_while_changing = ticks
+    await asyncio.sleep(0.3)
+
+    assert 1 <= told_while_changing < ticks <= 12
+    await hub.close()
+    await watching
+
+
+async def test_nothing_is_kept_for_a_tenant_whose_changes_nobody_hears(world: World) -> None:
+    hub, made = LiveHub(world.database), 0
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        return made
+
+    assert [1, 2] == [await hub.once("acme", "page", make) for _ in range(2)]
+
+
+async def test_what_failed_is_made_anew_for_the_next(world: World) -> None:
+    hub, made = LiveHub(world.database), 0
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        if made == 1:
+            raise ConnectionError
+        return made
+
+    stream = hub.watch("acme")
+    watching = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    with contextlib.suppress(ConnectionError):
+        await hub.once("acme", "page", make)
+
+    assert 2 == await hub.once("acme", "page", make)
+    hub.tell("acme")
+    await watching
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator

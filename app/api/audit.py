@@ -1,9 +1,7 @@
 """The audit trail over the API: read, export, verify."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
-import msgspec
 from litestar import Controller, get
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
@@ -14,13 +12,12 @@ from app.api.paging import DEFAULT_LIMIT, Limit, Moment, Page, choice, cursor_of
 from app.api.problems import documented
 from app.api.schemas import gives
 from app.audit import export, proof, trail
-from app.audit.export import EntryOut, ExportFormat
-from app.audit.models import Action, AuditEntry
+from app.audit.export import EntryOut
+from app.audit.models import Action
 from app.audit.proof import Verdict
-from app.audit.seals import Notary
 from app.audit.trail import AuditFilter
 from app.destinations import signing_keys
-from app.errors import Unavailable
+from app.exporting import Format
 from app.identity.permissions import Permission, Principal
 from app.services import Services
 
@@ -75,7 +72,7 @@ class Audit(Controller):
         self,
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
-        export_format: Annotated[ExportFormat, QueryParameter(name="format")] = ExportFormat.CSV,
+        export_format: Annotated[Format, QueryParameter(name="format")] = Format.CSV,
         actor: Who = None,
         action: Done = None,
         target: Who = None,
@@ -84,27 +81,11 @@ class Audit(Controller):
     ) -> Stream:
         wanted = AuditFilter(actor=actor, action=action, target=target, before=before, after=after)
         tenant_id = principal.tenant_id
-        notary = await _notary(services)
-        if notary.key_id is None:
-            raise Unavailable("No key of this installation opens its signing key: nothing can be"
-                              " signed. Restore the key in ONEPROTECT_SECRET_KEYS.")  # fmt: skip
-        async with services.database.reading(tenant_id) as session:
-            start, head = await proof.span(session, tenant_id)
-        file = export.write(
-            _entries(services, tenant_id, wanted, head.sequence),
-            export_format=export_format,
-            tenant_id=tenant_id,
-            filters={
-                name: str(value) for name, value in msgspec.to_builtins(wanted).items() if value
-            },
-            start=start,
-            head=head,
-            notary=notary,
-        )
+        notary = await signing_keys.notary(services.database, services.keyring)
         name = f"audit-{tenant_id}.{export_format}"
         return Stream(
-            file,
-            media_type="text/csv" if export_format is ExportFormat.CSV else "application/x-ndjson",
+            await export.signed(services.database, tenant_id, wanted, export_format, notary),
+            media_type=export_format.media_type,
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
@@ -119,19 +100,6 @@ class Audit(Controller):
     async def verify(
         self, services: NamedDependency[Services], principal: NamedDependency[Principal]
     ) -> Verdict:
-        notary = await _notary(services)
+        notary = await signing_keys.notary(services.database, services.keyring)
         async with services.database.reading(principal.tenant_id) as session:
             return await proof.verify(session, principal.tenant_id, notary)
-
-
-async def _entries(
-    services: Services, tenant_id: str, wanted: AuditFilter, up_to: int
-) -> AsyncIterator[AuditEntry]:
-    # A stream outlives its request's dependencies: it opens its own session.
-    async with services.database.reading(tenant_id) as session:
-        async for entry in trail.walk(session, tenant_id, wanted, up_to=up_to):
-            yield entry
-
-
-async def _notary(services: Services) -> Notary:
-    return await signing_keys.notary(services.database, services.keyring)

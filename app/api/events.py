@@ -15,7 +15,7 @@ from app.api.schemas import takes
 from app.database import utcnow
 from app.deliveries import queries
 from app.deliveries.fanout import Accepted
-from app.deliveries.queries import DeliveryFilter, DeliveryRow, EventRow
+from app.deliveries.queries import DeliveryFilter, DeliveryRow, EventFilter, EventRow
 from app.errors import FieldError
 from app.events import catalogue, intake
 from app.identity.permissions import Permission, Principal, Role
@@ -156,12 +156,13 @@ class Events(Controller):
         limit: Limit = DEFAULT_LIMIT,
         cursor: Annotated[str | None, below_id("evt")] = None,
     ) -> Page[EventRow]:
+        wanted = EventFilter(
+            type=event_type, idempotency_key=idempotency_key, before=before, after=after
+        )
         async with services.database.reading(principal.tenant_id) as session:
             rows = await queries.list_events(
-                session, principal.tenant_id, event_type=event_type,
-                idempotency_key=idempotency_key, before=before, after=after,
-                limit=limit + 1, below=cursor,
-            )  # fmt: skip
+                session, principal.tenant_id, wanted, limit=limit + 1, below=cursor
+            )
         return page_of(rows, limit, lambda row: row.id)
 
     @get(

@@ -10,30 +10,24 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import msgspec
 
 from app.audit.models import AuditEntry
-from app.audit.proof import Point
+from app.audit.proof import Point, span
 from app.audit.seals import Notary
-from app.audit.trail import entry_hash
-from app.database import utcnow
+from app.audit.trail import AuditFilter, entry_hash, walk
+from app.database import Database, utcnow
+from app.errors import Unavailable
+from app.exporting import Format
 
 VERSION: Final = 1
 #: The first cell of a CSV's last record; readers that know comments skip it.
 MARK: Final = "#oneprotect-audit"
 #: The last line is far shorter than this.
 TAIL_BYTES: Final = 65_536
-
-
-class ExportFormat(StrEnum):
-    """How the exported trail is written."""
-
-    CSV = "csv"
-    NDJSON = "ndjson"
 
 
 class EntryOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,10 +96,44 @@ def out(entry: AuditEntry) -> EntryOut:
     )
 
 
+async def signed(
+    database: Database,
+    tenant_id: str,
+    wanted: AuditFilter,
+    export_format: Format,
+    notary: Notary,
+) -> AsyncIterator[bytes]:
+    """Return the file of what the filter wants; Unavailable when it could not be signed."""
+    if notary.key_id is None:
+        raise Unavailable("No key of this installation opens its signing key: nothing can be"
+                          " signed. Restore the key in ONEPROTECT_SECRET_KEYS.")  # fmt: skip
+    async with database.reading(tenant_id) as session:
+        start, head = await span(session, tenant_id)
+    filters = {name: str(value) for name, value in msgspec.to_builtins(wanted).items() if value}
+    return write(
+        _entries(database, tenant_id, wanted, head.sequence),
+        export_format=export_format,
+        tenant_id=tenant_id,
+        filters=filters,
+        start=start,
+        head=head,
+        notary=notary,
+    )
+
+
+async def _entries(
+    database: Database, tenant_id: str, wanted: AuditFilter, up_to: int
+) -> AsyncIterator[AuditEntry]:
+    # A stream outlives its request's dependencies: it opens its own session.
+    async with database.reading(tenant_id) as session:
+        async for entry in walk(session, tenant_id, wanted, up_to=up_to):
+            yield entry
+
+
 async def write(
     entries: AsyncIterator[AuditEntry],
     *,
-    export_format: ExportFormat,
+    export_format: Format,
     tenant_id: str,
     filters: Mapping[str, str],
     start: Point,
@@ -113,7 +141,7 @@ async def write(
     notary: Notary,
 ) -> AsyncIterator[bytes]:
     """Yield the file in pieces: the entries as they come, then the closing."""
-    is_csv = export_format is ExportFormat.CSV
+    is_csv = export_format is Format.CSV
     digest, count = hashlib.sha256(), 0
     if is_csv:
         yield _counted(_line(EntryOut.__struct_fields__), digest)

@@ -16,6 +16,7 @@ class Action(StrEnum):
 
     AUDIT_PRUNED = "audit.pruned"
     DATA_PRUNED = "data.pruned"
+    DELIVERIES_CANCELLED = "deliveries.cancelled"
     DELIVERIES_RETRIED = "deliveries.retried"
     DELIVERY_CANCELLED = "delivery.cancelled"
     DELIVERY_RETRIED = "delivery.retried"

@@ -103,7 +103,8 @@ def entry_hash(entry: AuditEntry) -> bytes:
     ).digest()
 
 
-def _filtered(tenant_id: str, wanted: AuditFilter) -> Select[tuple[AuditEntry]]:
+def filtered(tenant_id: str, wanted: AuditFilter) -> Select[tuple[AuditEntry]]:
+    """Select what the filter wants of a tenant's trail."""
     query = select(AuditEntry).where(AuditEntry.tenant_id == tenant_id)
     if wanted.actor:
         query = query.where(
@@ -131,7 +132,7 @@ async def page(
     below: int | None = None,
 ) -> list[AuditEntry]:
     """Return up to `limit` entries, newest first, with a sequence under `below`."""
-    query = _filtered(tenant_id, wanted)
+    query = filtered(tenant_id, wanted)
     if below is not None:
         query = query.where(AuditEntry.sequence < below)
     query = query.order_by(AuditEntry.sequence.desc()).limit(limit)
@@ -149,7 +150,7 @@ async def walk(
     """Yield every matching entry, oldest first, a chunk in memory at a time."""
     above: int | None = None
     while True:
-        query = _filtered(tenant_id, wanted)
+        query = filtered(tenant_id, wanted)
         if above is not None:
             query = query.where(AuditEntry.sequence > above)
         if up_to is not None:

@@ -13,6 +13,7 @@ from app.cli import (
     care,
     completion,
     inspection,
+    measure,
     planning,
     processes,
     publishing,
@@ -41,7 +42,18 @@ def _accept_debug(command: click.Command) -> None:
         _accept_debug(inner)
 
 
-for module in (processes, publishing, admin, audit, care, inspection, planning, bench, completion):
+for module in (
+    processes,
+    publishing,
+    admin,
+    audit,
+    care,
+    inspection,
+    planning,
+    bench,
+    measure,
+    completion,
+):
     for each in module.COMMANDS:
         oneprotect.add_command(each)
 _accept_debug(oneprotect)

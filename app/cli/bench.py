@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from app.tools.bench.overheads import Overheads
     from app.tools.bench.plan import Plan, Progress, Report
+
+T = TypeVar("T")
 
 PROFILES = ("throughput", "latency", "backlog", "neighbour")
 #: The fewest bytes that a JSON object with a text in it can have.
@@ -83,11 +85,18 @@ def bench(
 def _run(plan: "Plan", *, overheads: bool) -> "Report | Overheads":
     from app.tools.bench import measurement
     from app.tools.bench import overheads as watching
+
+    if overheads:
+        return measured(lambda tell: watching.run(plan, tell))
+    return measured(lambda tell: measurement.run(plan, tell))
+
+
+def measured(run: "Callable[[Progress], Coroutine[Any, Any, T]]") -> "T":
+    """Return what a measurement gives; show how far it is; end it cleanly when one is told to."""
     from app.tools.bench.plan import BenchError
 
-    async def work() -> "Report | Overheads":
-        measured = watching.run(plan, tell) if overheads else measurement.run(plan, tell)
-        task: asyncio.Future[Report | Overheads] = asyncio.ensure_future(measured)
+    async def work() -> "T":
+        task = asyncio.ensure_future(run(tell))
         # A closed terminal or a plain kill must not leave processes and databases behind.
         for each in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(each, task.cancel)

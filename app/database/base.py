@@ -83,6 +83,11 @@ def id_floor(prefix: str, moment: datetime) -> str:
     return f"{prefix}_{max(0, to_millis(moment)):012x}"
 
 
+def moment_of(made_id: str) -> datetime:
+    """Return when an id was made."""
+    return from_millis(int(made_id.partition("_")[2][:12], 16))
+
+
 def utcnow() -> datetime:
     """Return now in whole milliseconds, which both engines keep unchanged."""
     return from_millis(to_millis(datetime.now(UTC)))

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import psycopg
 from sqlalchemy import Insert, event, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import (
@@ -158,6 +159,13 @@ def _has_something_to_read(pgconn: Any) -> bool:
         return True
 
 
+class _SqliteCompiler(SQLiteCompiler):
+    """Says a `with_hint` such as `INDEXED BY` to SQLite, which SQLAlchemy itself does not."""
+
+    def get_from_hint_text(self, _table: Any, text: str | None) -> str | None:
+        return text
+
+
 def _sqlite_engine(url: URL, *, writing: bool, durable: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
@@ -167,6 +175,7 @@ def _sqlite_engine(url: URL, *, writing: bool, durable: bool) -> AsyncEngine:
         pool_timeout=30,
         hide_parameters=True,  # a failed statement's values are tenants' data: not for a log
     )
+    engine.sync_engine.dialect.statement_compiler = _SqliteCompiler
     pragmas = (
         f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",
         "PRAGMA journal_mode=WAL",

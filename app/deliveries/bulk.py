@@ -1,19 +1,19 @@
-"""Retry many deliveries with one call: a list of them, or whatever a filter finds."""
+"""Retry or cancel many deliveries with one call: a list, or whatever a filter finds."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Row, and_, select, update
+from sqlalchemy import ColumnElement, Row, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import audit
 from app.audit.models import Action, Actor, Target
 from app.database import utcnow
-from app.deliveries.models import Delivery, State, Trigger
+from app.deliveries.models import WAITING, Delivery, State, Trigger
 from app.deliveries.queries import DeliveryFilter, filtered
 from app.destinations.models import Destination
 from app.errors import FieldError, Invalid, unknown_field
@@ -37,8 +37,16 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
     more: bool = False
 
 
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """How many are given up, how many were left alone and why; `more`: ask once more."""
+
+    cancelled: int
+    skipped: dict[str, int]
+    more: bool = False
+
+
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries to retry: these, or (without ids) what the filter finds."""
+    """Which deliveries to change: these, or (without ids) what the filter finds."""
 
     ids: list[str] | None = None
     filter: DeliveryFilter = DeliveryFilter()
@@ -120,10 +128,60 @@ async def retry_many(
     session: AsyncSession, tenant_id: str, selection: Selection, *, actor: Actor
 ) -> Retried:
     """Make them due now, oldest first; what cannot be retried is counted, not an error."""
-    rows = await _found(session, tenant_id, selection)
+    able = and_(
+        Delivery.state.in_(RETRYABLE),
+        Destination.disabled_at.is_(None),
+        Destination.deleted_at.is_(None),
+    )
+    values = {
+        "state": State.RETRYING,
+        "trigger": Trigger.MANUAL,
+        "next_attempt_at": utcnow(),
+        "settled_at": None,
+        "reason": None,
+    }
+    count, skipped, more = await _change(
+        session, tenant_id, selection, able, _why_not_retry, values
+    )
+    result = Retried(retried=count, skipped=skipped, more=more)
+    if count:
+        await _audit(session, tenant_id, selection, result, actor, Action.DELIVERIES_RETRIED)
+    return result
+
+
+async def cancel_many(
+    session: AsyncSession, tenant_id: str, selection: Selection, *, actor: Actor
+) -> Cancelled:
+    """Give up what waits, oldest first; what cannot be cancelled is counted, not an error."""
+    values = {
+        "state": State.CANCELLED,
+        "next_attempt_at": None,
+        "settled_at": utcnow(),
+        "reason": f"cancelled by {actor.label}"[:200],
+    }
+    able = Delivery.state.in_(WAITING)
+    count, skipped, more = await _change(
+        session, tenant_id, selection, able, _why_not_cancel, values
+    )
+    result = Cancelled(cancelled=count, skipped=skipped, more=more)
+    if count:
+        await _audit(session, tenant_id, selection, result, actor, Action.DELIVERIES_CANCELLED)
+    return result
+
+
+async def _change(
+    session: AsyncSession,
+    tenant_id: str,
+    selection: Selection,
+    able: ColumnElement[bool],
+    why_not: Callable[[Row[Any]], str | None],
+    values: Mapping[str, Any],
+) -> tuple[int, dict[str, int], bool]:
+    """Return how many were changed, how many not and why, and whether there are more."""
+    rows = await _found(session, tenant_id, selection, able)
     taken, skipped = [], Counter[str]()
     for row in rows[:MAX_FOUND]:
-        reason = _why_not(row)
+        reason = why_not(row)
         if reason is None:
             taken.append(row.id)
         else:
@@ -131,14 +189,13 @@ async def retry_many(
     if selection.ids is not None and len(rows) < len(selection.ids):
         skipped["not_found"] = len(selection.ids) - len(rows)
     for start in range(0, len(taken), _CHUNK):
-        await _make_due(session, tenant_id, taken[start : start + _CHUNK])
-    result = Retried(retried=len(taken), skipped=dict(skipped), more=len(rows) > MAX_FOUND)
-    if taken:
-        await _audit(session, tenant_id, selection, result, actor)
-    return result
+        await _write(session, tenant_id, taken[start : start + _CHUNK], values)
+    return len(taken), dict(skipped), len(rows) > MAX_FOUND
 
 
-async def _found(session: AsyncSession, tenant_id: str, selection: Selection) -> Sequence[Any]:
+async def _found(
+    session: AsyncSession, tenant_id: str, selection: Selection, able: ColumnElement[bool]
+) -> Sequence[Any]:
     """Lock what was selected, in one order, so that two calls at once do not deadlock."""
     query = (
         select(Delivery.id, Delivery.state, Destination.disabled_at, Destination.deleted_at)
@@ -156,44 +213,46 @@ async def _found(session: AsyncSession, tenant_id: str, selection: Selection) ->
     if selection.ids is not None:
         known = [one for one in selection.ids if _ID.fullmatch(one)]
         return (await session.execute(query.where(Delivery.id.in_(known)))).all()
-    query = filtered(query, selection.filter).where(
-        Delivery.state.in_(RETRYABLE),
-        Destination.disabled_at.is_(None),
-        Destination.deleted_at.is_(None),
-    )
+    query = filtered(query, selection.filter).where(able)
     return (await session.execute(query.limit(MAX_FOUND + 1))).all()
 
 
-def _why_not(row: Row[Any]) -> str | None:
+def _why_not_retry(row: Row[Any]) -> str | None:
     if row.deleted_at is not None or row.disabled_at is not None:
         return "destination_disabled" if row.deleted_at is None else "destination_deleted"
     return None if row.state in RETRYABLE else str(row.state)
 
 
-async def _make_due(session: AsyncSession, tenant_id: str, ids: list[str]) -> None:
+def _why_not_cancel(row: Row[Any]) -> str | None:
+    return None if row.state in WAITING else str(row.state)
+
+
+async def _write(
+    session: AsyncSession, tenant_id: str, ids: list[str], values: Mapping[str, Any]
+) -> None:
     await session.execute(
         update(Delivery)
         .where(Delivery.tenant_id == tenant_id, Delivery.id.in_(ids))
-        .values(
-            state=State.RETRYING,
-            trigger=Trigger.MANUAL,
-            next_attempt_at=utcnow(),
-            settled_at=None,
-            reason=None,
-        )
+        .values(**values)
         .execution_options(synchronize_session=False)
     )
 
 
 async def _audit(
-    session: AsyncSession, tenant_id: str, selection: Selection, result: Retried, actor: Actor
+    session: AsyncSession,
+    tenant_id: str,
+    selection: Selection,
+    result: Retried | Cancelled,
+    actor: Actor,
+    action: Action,
 ) -> None:
     asked = msgspec.to_builtins(selection.filter)
+    done = result.retried if isinstance(result, Retried) else result.cancelled
     changes = {
-        "retried": result.retried,
+        action.value.partition(".")[2]: done,
         "skipped": sum(result.skipped.values()),
         **{name: value for name, value in asked.items() if value is not None},
     }
-    count = f"{result.retried} deliver{'y' if result.retried == 1 else 'ies'}"
+    count = f"{done} deliver{'y' if done == 1 else 'ies'}"
     target = Target("deliveries", selection.filter.destination_id or tenant_id, count)
-    await audit.record(session, tenant_id, actor, Action.DELIVERIES_RETRIED, target, changes)
+    await audit.record(session, tenant_id, actor, action, target, changes)

@@ -1,19 +1,23 @@
 """Delivery health: what waits, what failed, how it went over time; read from rows and rollups."""
 
-from collections import Counter, defaultdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import msgspec
-from sqlalchemy import case, func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import utcnow
 from app.database.base import from_millis
-from app.deliveries.models import OPEN, Delivery, Rollup, State
+from app.deliveries import history, owed
+from app.deliveries.history import Past, Window
+from app.deliveries.models import OPEN, State
+from app.deliveries.owed import Owing
 from app.deliveries.rollup import percentile, slot_of
 from app.destinations.models import Destination, Lane
+
+__all__ = ["Window"]
 
 
 class Status(StrEnum):
@@ -22,23 +26,6 @@ class Status(StrEnum):
     ACTIVE = "active"  # what is due is sent
     DEGRADED = "degraded"  # it failed so often that only probes are sent
     DISABLED = "disabled"  # switched off
-
-
-class Window(StrEnum):
-    """A span of time to look back on."""
-
-    HOUR = "1h"
-    DAY = "24h"
-    WEEK = "7d"
-
-    @property
-    def seconds(self) -> int:
-        return {Window.HOUR: 3_600, Window.DAY: 86_400, Window.WEEK: 604_800}[self]
-
-    @property
-    def bar_s(self) -> int:
-        """How much time one bar of the chart stands for."""
-        return {Window.HOUR: 60, Window.DAY: 900, Window.WEEK: 7_200}[self]
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -54,7 +41,8 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """How it stands with one destination, or with all of a tenant's together.
 
     `states` counts deliveries now: everything open, dead letters, and what was delivered in the
-    window. `success_rate` is of the window's attempts (0 to 1); times are in milliseconds.
+    window. A state in `capped` has at least so many: counting ends there.
+    `success_rate` is of the window's attempts (0 to 1); times are in milliseconds.
     """
 
     states: dict[str, int]
@@ -64,6 +52,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     oldest_due_at: datetime | None
     next_retry_at: datetime | None
     consecutive_failures: int = 0
+    capped: list[str] = []
     bars: list[Bar] = []
 
 
@@ -82,36 +71,27 @@ class DestinationHealth(msgspec.Struct, frozen=True, kw_only=True):
 _COUNTED: Final = (*OPEN, State.FAILED)
 
 
-class _Now(msgspec.Struct):
-    counts: Counter[str] = msgspec.field(default_factory=Counter)
-    oldest_due_at: datetime | None = None
-    next_retry_at: datetime | None = None
-
-
-class _Past(msgspec.Struct):
-    results: Counter[str] = msgspec.field(default_factory=Counter)
-    buckets: Counter[int] = msgspec.field(default_factory=Counter)
-    bars: defaultdict[int, Counter[str]] = msgspec.field(
-        default_factory=lambda: defaultdict(Counter)
-    )
-
-
 async def health_of_tenant(
     session: AsyncSession, tenant_id: str, window: Window = Window.DAY
 ) -> tuple[Health, list[DestinationHealth]]:
-    """Return the health of all destinations together, and of each (newest first). Four queries."""
+    """Return the health of all destinations together, and of each (newest first)."""
     lanes = await _destinations(session, tenant_id)
-    now = await _now(session, tenant_id)
-    past = await _past(session, tenant_id, window)
+    now = await owed.by_destination(session, tenant_id)
+    past = await history.pasts(session, tenant_id, window)
+    starts = _starts(window)
     rows = [
-        _destination_health(destination, lane, now[destination.id], past[destination.id], window)
+        _destination_health(destination, lane, now[destination.id], past[destination.id], starts)
         for destination, lane in lanes
     ]
-    return _health(_sum_now(now), _sum_past(past), window, failures=0), rows
+    return _health(owed.sum_of(now), history.sum_of(past), starts, failures=0), rows
 
 
 def _destination_health(
-    destination: Destination, lane: Lane, now: _Now, past: _Past, window: Window
+    destination: Destination,
+    lane: Lane,
+    now: Owing,
+    past: Past,
+    starts: list[tuple[int, datetime]],
 ) -> DestinationHealth:
     status = status_of(destination, lane)
     return DestinationHealth(
@@ -121,7 +101,7 @@ def _destination_health(
         status=status,
         disabled_reason=destination.disabled_reason,
         last_outcome_word=_word(status, lane, now, past),
-        health=_health(now, past, window, failures=lane.consecutive_failures),
+        health=_health(now, past, starts, failures=lane.consecutive_failures),
     )
 
 
@@ -133,7 +113,7 @@ def status_of(destination: Destination, lane: Lane | None) -> Status:
     return Status.ACTIVE
 
 
-def _word(status: Status, lane: Lane, now: _Now, past: _Past) -> str:
+def _word(status: Status, lane: Lane, now: Owing, past: Past) -> str:
     """Return the one word that tells an operator how it goes."""
     if status is not Status.ACTIVE:
         return status.value
@@ -159,72 +139,7 @@ async def _destinations(session: AsyncSession, tenant_id: str) -> list[tuple[Des
     return [(row[0], row[1]) for row in await session.execute(query)]
 
 
-async def _now(session: AsyncSession, tenant_id: str) -> defaultdict[str, _Now]:
-    retrying = case((Delivery.state == State.RETRYING, Delivery.next_attempt_at))
-    query = (
-        select(
-            Delivery.destination_id,
-            Delivery.state,
-            func.count(),
-            func.min(Delivery.next_attempt_at),
-            func.min(retrying),
-        )
-        .where(Delivery.tenant_id == tenant_id, Delivery.state.in_(_COUNTED))
-        .group_by(Delivery.destination_id, Delivery.state)
-    )
-    found: defaultdict[str, _Now] = defaultdict(_Now)
-    for destination_id, state, count, due, retry in await session.execute(query):
-        now = found[destination_id]
-        now.counts[state] += count
-        now.oldest_due_at = _earliest(now.oldest_due_at, due)
-        now.next_retry_at = _earliest(now.next_retry_at, _moment(retry))
-    return found
-
-
-def _moment(value: datetime | int | None) -> datetime | None:
-    # min() over a CASE loses the column's type on SQLite.
-    return from_millis(value) if isinstance(value, int) else value
-
-
-def _earliest(a: datetime | None, b: datetime | None) -> datetime | None:
-    return min((moment for moment in (a, b) if moment is not None), default=None)
-
-
-async def _past(session: AsyncSession, tenant_id: str, window: Window) -> defaultdict[str, _Past]:
-    slot_s = 60 if window is Window.HOUR else 900
-    since = slot_of((utcnow() - timedelta(seconds=window.seconds)).timestamp(), slot_s)
-    query = select(
-        Rollup.destination_id, Rollup.slot, Rollup.result, Rollup.bucket, Rollup.count
-    ).where(Rollup.tenant_id == tenant_id, Rollup.slot_s == slot_s, Rollup.slot > since)
-    found: defaultdict[str, _Past] = defaultdict(_Past)
-    for destination_id, slot, result, bucket, count in await session.execute(query):
-        past = found[destination_id]
-        past.results[result] += count
-        past.buckets[bucket] += count
-        past.bars[slot_of(slot, window.bar_s)][result] += count
-    return found
-
-
-def _sum_now(parts: dict[str, _Now]) -> _Now:
-    total = _Now()
-    for part in parts.values():
-        total.counts.update(part.counts)
-        total.oldest_due_at = _earliest(total.oldest_due_at, part.oldest_due_at)
-        total.next_retry_at = _earliest(total.next_retry_at, part.next_retry_at)
-    return total
-
-
-def _sum_past(parts: dict[str, _Past]) -> _Past:
-    total = _Past()
-    for part in parts.values():
-        total.results.update(part.results)
-        total.buckets.update(part.buckets)
-        for start, counts in part.bars.items():
-            total.bars[start].update(counts)
-    return total
-
-
-def _health(now: _Now, past: _Past, window: Window, *, failures: int) -> Health:
+def _health(now: Owing, past: Past, starts: list[tuple[int, datetime]], *, failures: int) -> Health:
     attempts = sum(past.results.values())
     states = {state.value: now.counts[state] for state in _COUNTED}
     states[State.DELIVERED.value] = past.results[State.DELIVERED]
@@ -236,21 +151,26 @@ def _health(now: _Now, past: _Past, window: Window, *, failures: int) -> Health:
         oldest_due_at=now.oldest_due_at,
         next_retry_at=now.next_retry_at,
         consecutive_failures=failures,
-        bars=_bars(past, window),
+        capped=sorted(now.capped),
+        bars=_bars(past, starts),
     )
 
 
-def _bars(past: _Past, window: Window) -> list[Bar]:
+def _bars(past: Past, starts: list[tuple[int, datetime]]) -> list[Bar]:
     """Return every slice of the window, empty ones too, oldest first."""
-    last = slot_of(utcnow().timestamp(), window.bar_s)
-    count = window.seconds // window.bar_s
-    starts = range(last - (count - 1) * window.bar_s, last + 1, window.bar_s)
+    bars = past.bars
     return [
         Bar(
-            from_millis(start * 1000),
-            past.bars[start][State.DELIVERED],
-            past.bars[start][State.RETRYING],
-            past.bars[start][State.FAILED],
+            moment,
+            bars.get((start, State.DELIVERED.value), 0),
+            bars.get((start, State.RETRYING.value), 0),
+            bars.get((start, State.FAILED.value), 0),
         )
-        for start in starts
+        for start, moment in starts
     ]
+
+
+def _starts(window: Window) -> list[tuple[int, datetime]]:
+    last = slot_of(utcnow().timestamp(), window.bar_s)
+    first = last - window.seconds + window.bar_s
+    return [(start, from_millis(start * 1000)) for start in range(first, last + 1, window.bar_s)]

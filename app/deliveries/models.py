@@ -24,6 +24,8 @@ class State(StrEnum):
 
 #: The states from which a delivery may be claimed once it is due.
 WAITING: Final = (State.PENDING, State.RETRYING)
+#: The states that people look for: not as it should be, or not any more.
+NOTABLE: Final = (State.RETRYING, State.FAILED, State.CANCELLED)
 #: The states in which something is still owed.
 OPEN: Final = (State.PENDING, State.RETRYING, State.DELIVERING)
 
@@ -53,6 +55,7 @@ _DELIVERING = text("state = 'delivering'")
 _LINE = text("ordered AND state IN ('pending', 'retrying', 'delivering', 'failed')")
 _RUNNING = text("state = 'running'")
 _NOTABLE = text("state IN ('retrying', 'failed', 'cancelled')")
+_UNDELIVERED = text("last_outcome <> 'delivered'")
 
 
 class Delivery(Base):
@@ -72,6 +75,11 @@ class Delivery(Base):
               postgresql_where=_LINE, sqlite_where=_LINE),
         Index("ix_delivery_notable", "tenant_id", "state", "id", postgresql_where=_NOTABLE,
               sqlite_where=_NOTABLE),
+        Index("ix_delivery_outcome", "tenant_id", "last_outcome", "id",
+              postgresql_where=_UNDELIVERED, sqlite_where=_UNDELIVERED),
+        Index("ix_delivery_trouble", "tenant_id", "destination_id", "state", "id",
+              "next_attempt_at", postgresql_where=_NOTABLE, sqlite_where=_NOTABLE),
+        Index("ix_delivery_type", "tenant_id", "event_type", "id"),
     )  # fmt: skip
 
     tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -1,31 +1,29 @@
 """The read side: lists by keyset, one delivery with its attempts; rows as values, never ORM."""
 
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Row, Select, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database import Database
 from app.database.base import id_floor
 from app.deliveries.models import Attempt, Delivery, State
+from app.deliveries.walk import WALK, DeliveryFilter, filtered, look
 from app.destinations.models import Destination
 from app.errors import NotFound
 from app.events.models import Event
 from app.sending.outcome import Timing
 from app.sending.transcript import MAX_BODY_IN_SHELL, Sent, as_curl, request_headers
 
+__all__ = ["DeliveryFilter", "filtered"]
 
-class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which deliveries to list; None does not restrict. Times are of the delivery's creation."""
-
-    destination_id: str | None = None
-    event_id: str | None = None
-    event_type: str | None = None
-    outcome: str | None = None
-    state: State | None = None
-    before: datetime | None = None
-    after: datetime | None = None
+#: How many rows an export holds in memory.
+CHUNK: Final = 500
+#: A choice of more types than this is no choice; the address still takes any type.
+TYPES_MAX: Final = 500
 
 
 class DeliveryRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,10 +77,16 @@ class EventRow(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None
 
 
-_COLUMNS = (
+class Page(msgspec.Struct, frozen=True):
+    """Some deliveries, newest first; `ended` is where the look for more of them stopped."""
+
+    rows: list[DeliveryRow]
+    ended: str | None = None
+
+
+_OWN = (
     Delivery.id,
     Delivery.destination_id,
-    Destination.name.label("destination_name"),
     Delivery.event_id,
     Delivery.event_type,
     Delivery.state,
@@ -98,17 +102,16 @@ _COLUMNS = (
 )
 
 
-def _deliveries(tenant_id: str) -> Select[Any]:
+def _named(tenant_id: str, own: Select[Any]) -> Select[Any]:
+    """Add the destination's name to deliveries that were chosen before, so that few are joined."""
+    found = own.subquery()
     return (
-        select(*_COLUMNS)
+        select(*found.c, Destination.name.label("destination_name"))
         .join(
             Destination,
-            and_(
-                Destination.tenant_id == Delivery.tenant_id,
-                Destination.id == Delivery.destination_id,
-            ),
+            and_(Destination.tenant_id == tenant_id, Destination.id == found.c.destination_id),
         )
-        .where(Delivery.tenant_id == tenant_id)
+        .order_by(found.c.id.desc())
     )
 
 
@@ -127,35 +130,45 @@ async def list_deliveries(
     below: str | None = None,
 ) -> list[DeliveryRow]:
     """Return up to `limit` deliveries, newest first, with an id under `below`."""
-    query = filtered(_deliveries(tenant_id), wanted)
-    if below:
-        query = query.where(Delivery.id < below)
-    rows = await session.execute(query.order_by(Delivery.id.desc()).limit(limit))
-    return [_row(row) for row in rows]
+    return (await look_for(session, tenant_id, wanted, limit=limit, below=below, walk=None)).rows
 
 
-def filtered(query: Select[Any], wanted: DeliveryFilter) -> Select[Any]:
-    """Restrict a query of deliveries to those that the filter wants."""
-    for column, value in (
-        (Delivery.destination_id, wanted.destination_id),
-        (Delivery.event_id, wanted.event_id),
-        (Delivery.event_type, wanted.event_type),
-        (Delivery.last_outcome, wanted.outcome),
-        (Delivery.state, wanted.state),
-    ):
-        if value is not None:
-            query = query.where(column == value)
-    # Ids rise with time, so a range of time is a range of the key.
-    if wanted.before:
-        query = query.where(Delivery.id < id_floor("dlv", wanted.before))
-    if wanted.after:
-        query = query.where(Delivery.id >= id_floor("dlv", wanted.after))
-    return query
+async def look_for(
+    session: AsyncSession,
+    tenant_id: str,
+    wanted: DeliveryFilter,
+    *,
+    limit: int,
+    below: str | None = None,
+    walk: int | None = WALK,
+) -> Page:
+    """As `list_deliveries`, but look at no more than `walk` rows for what two filters want."""
+    query, ended = await look(session, tenant_id, wanted, _OWN, limit=limit, below=below, walk=walk)
+    rows = [_row(row) for row in await session.execute(_named(tenant_id, query))]
+    return Page(rows, ended if len(rows) < limit else None)
+
+
+async def every_delivery(
+    database: Database, tenant_id: str, wanted: DeliveryFilter, *, chunk: int = CHUNK
+) -> AsyncIterator[DeliveryRow]:
+    """Yield all that the filter wants, newest first, a chunk in memory and in a session at a time.
+
+    No transaction is held between chunks: an export may take as long as its reader likes.
+    """
+    below: str | None = None
+    while True:
+        async with database.reading(tenant_id) as session:
+            page = await look_for(session, tenant_id, wanted, limit=chunk, below=below)
+        for row in page.rows:
+            yield row
+        below = page.ended or (page.rows[-1].id if len(page.rows) == chunk else None)
+        if below is None:
+            return
 
 
 async def get_delivery(session: AsyncSession, tenant_id: str, delivery_id: str) -> DeliveryRow:
-    query = _deliveries(tenant_id).where(Delivery.id == delivery_id)
-    row = (await session.execute(query)).one_or_none()
+    query = select(*_OWN).where(Delivery.tenant_id == tenant_id, Delivery.id == delivery_id)
+    row = (await session.execute(_named(tenant_id, query))).one_or_none()
     if row is None:
         raise NotFound
     return _row(row)
@@ -215,15 +228,21 @@ async def curl_of(
     return as_curl(destination.endpoint_url, attempt.request_headers, body, max_body=max_body)
 
 
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events to list; None does not restrict. Times are of their publication."""
+
+    type: str | None = None
+    idempotency_key: str | None = None
+    before: datetime | None = None
+    after: datetime | None = None
+
+
 async def list_events(
     session: AsyncSession,
     tenant_id: str,
+    wanted: EventFilter,
     *,
     limit: int,
-    event_type: str | None = None,
-    idempotency_key: str | None = None,
-    before: datetime | None = None,
-    after: datetime | None = None,
     below: str | None = None,
 ) -> list[EventRow]:
     """Return up to `limit` events, newest first, without their payloads."""
@@ -235,18 +254,34 @@ async def list_events(
         Event.delivery_count,
         Event.idempotency_key,
     ).where(Event.tenant_id == tenant_id)
-    if event_type is not None:
-        query = query.where(Event.type == event_type)
-    if idempotency_key is not None:
-        query = query.where(Event.idempotency_key == idempotency_key)
-    if before:
-        query = query.where(Event.id < id_floor("evt", before))
-    if after:
-        query = query.where(Event.id >= id_floor("evt", after))
+    if wanted.type is not None:
+        query = query.where(Event.type == wanted.type)
+        query = query.with_hint(Event, "INDEXED BY ix_event_type", "sqlite")
+    if wanted.idempotency_key is not None:
+        query = query.where(Event.idempotency_key == wanted.idempotency_key)
+    if wanted.before:
+        query = query.where(Event.id < id_floor("evt", wanted.before))
+    if wanted.after:
+        query = query.where(Event.id >= id_floor("evt", wanted.after))
     if below:
         query = query.where(Event.id < below)
     rows = await session.execute(query.order_by(Event.id.desc()).limit(limit))
     return [EventRow(**row._asdict()) for row in rows]
+
+
+async def every_event(
+    database: Database, tenant_id: str, wanted: EventFilter, *, chunk: int = CHUNK
+) -> AsyncIterator[EventRow]:
+    """Yield all that the filter wants, newest first, as `every_delivery` does."""
+    below: str | None = None
+    while True:
+        async with database.reading(tenant_id) as session:
+            rows = await list_events(session, tenant_id, wanted, limit=chunk, below=below)
+        for row in rows:
+            yield row
+        if len(rows) < chunk:
+            return
+        below = rows[-1].id
 
 
 async def get_event(session: AsyncSession, tenant_id: str, event_id: str) -> tuple[EventRow, bytes]:
@@ -272,13 +307,11 @@ async def body_of(session: AsyncSession, tenant_id: str, event_id: str) -> bytes
 
 
 async def event_types(session: AsyncSession, tenant_id: str) -> list[str]:
-    """Return the types of the tenant's newest events, in order."""
-    newest = (
-        select(Event.type)
-        .where(Event.tenant_id == tenant_id)
-        .order_by(Event.id.desc())
-        .limit(10_000)  # a look at every event would cost what there are events
-        .subquery()
-    )
-    query = select(newest.c.type).distinct().order_by(newest.c.type)
+    """Return the types of the tenant's events, in order; a step of the index for each."""
+    own = Event.tenant_id == tenant_id
+    first = select(func.min(Event.type).label("type")).where(own)
+    steps = first.cte("steps", recursive=True)
+    follows = select(func.min(Event.type)).where(own, Event.type > steps.c.type).scalar_subquery()
+    steps = steps.union_all(select(follows).where(steps.c.type.is_not(None)))
+    query = select(steps.c.type).where(steps.c.type.is_not(None)).limit(TYPES_MAX)
     return list((await session.execute(query)).scalars())

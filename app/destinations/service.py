@@ -277,6 +277,15 @@ async def _audit(
     await audit.record(session, destination.tenant_id, actor, action, target, changes)
 
 
+async def names(session: AsyncSession, tenant_id: str, *, limit: int) -> list[tuple[str, str]]:
+    """Return id and name of the tenant's destinations, newest first."""
+    query = select(Destination.id, Destination.name).where(
+        Destination.tenant_id == tenant_id, Destination.deleted_at.is_(None)
+    )
+    rows = await session.execute(query.order_by(Destination.id.desc()).limit(limit))
+    return [(row.id, row.name) for row in rows]
+
+
 async def page(
     session: AsyncSession, tenant_id: str, *, limit: int, below: str | None = None
 ) -> list[tuple[Destination, Lane | None]]:

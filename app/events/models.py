@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Integer, LargeBinary, String, Text
+from sqlalchemy import Index, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Instant, utcnow
@@ -17,7 +17,10 @@ class Event(Base):
     """
 
     __tablename__ = "event"
-    __table_args__ = ({"postgresql_partition_by": "RANGE (id)"},)
+    __table_args__ = (
+        Index("ix_event_type", "tenant_id", "type", "id"),
+        {"postgresql_partition_by": "RANGE (id)"},
+    )
 
     tenant_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     id: Mapped[str] = mapped_column(id_column(), primary_key=True)

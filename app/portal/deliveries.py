@@ -6,17 +6,22 @@ import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
+from litestar.response import Stream
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.database.base import moment_of
 from app.deliveries import control, queries
 from app.deliveries.models import State
 from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow
 from app.destinations import service as destinations
+from app.exporting import Format
 from app.identity.permissions import Permission, Principal, Role
 from app.portal.cookies import Http
-from app.portal.fields import form_of, known_id, query_choice, query_id, query_text
+from app.portal.exports import sent
+from app.portal.fields import form_of, known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import pretty, words
 from app.portal.guards import needs
+from app.portal.live import shared
 from app.portal.rendering import link, page, redirect
 from app.portal.session import local_path
 from app.sending.outcome import OutcomeKind
@@ -29,6 +34,8 @@ CHOICES_MAX: Final = 500
 BODY_IN_PAGE: Final = 4_000
 RETRYABLE: Final = (State.PENDING, State.RETRYING, State.FAILED, State.CANCELLED)
 CANCELLABLE: Final = (State.PENDING, State.RETRYING)
+#: What can be ticked in the list: something may still be done about it.
+CHANGEABLE: Final = (*CANCELLABLE, State.FAILED, State.CANCELLED)
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,53 +87,83 @@ async def story_of(
     )
 
 
-@get("/deliveries", opt=needs(Permission.DELIVERY_READ))
-async def show(
-    request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
-) -> Response[Any]:
+class View(msgspec.Struct, frozen=True):
+    """Which deliveries an address asks for; a link of the page keeps what it does not change."""
+
+    wanted: DeliveryFilter
+    query: dict[str, str | None]
+
+    @property
+    def is_filtered(self) -> bool:
+        return any(self.query.values())
+
+    def link(self, path: str = "/deliveries", **other: object) -> str:
+        return link(path, **self.query, **other)
+
+
+def view_of(request: Http) -> View:
+    """Read the filters of an address; Invalid names the one that cannot be."""
     wanted = DeliveryFilter(
         state=query_choice(request, "state", State),
         outcome=query_choice(request, "outcome", OutcomeKind),
         event_type=query_text(request, "type"),
         destination_id=query_id(request, "destination", "dst"),
+        after=query_moment(request, "after"),
+        before=query_moment(request, "before"),
     )
+    names = ("state", "outcome", "type", "destination", "after", "before")
+    return View(wanted, {name: query_text(request, name) for name in names})
+
+
+@get("/deliveries", opt=needs(Permission.DELIVERY_READ))
+async def show(
+    request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
+) -> Response[Any]:
+    return await shared(request, services, principal, lambda: _show(request, services, principal))
+
+
+async def _show(request: Http, services: Services, principal: Principal) -> Response[Any]:
+    view = view_of(request)
     below = query_id(request, "below", "dlv")
     opened = query_id(request, "delivery", "dlv")
     async with services.database.reading(principal.tenant_id) as session:
-        rows = await queries.list_deliveries(
-            session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+        found = await queries.look_for(
+            session, principal.tenant_id, view.wanted, limit=PAGE_SIZE + 1, below=below
         )
         story = await story_of(session, services, principal, opened) if opened else None
         types = await queries.event_types(session, principal.tenant_id)
-        places = await destinations.page(session, principal.tenant_id, limit=CHOICES_MAX)
-    filters = {
-        "state": wanted.state,
-        "outcome": wanted.outcome,
-        "type": wanted.event_type,
-        "destination": wanted.destination_id,
-    }
+        places = await destinations.names(session, principal.tenant_id, limit=CHOICES_MAX)
+    rows = found.rows[:PAGE_SIZE]
+    last = found.rows[PAGE_SIZE - 1].id if found.rows[PAGE_SIZE:] else None
     return page(
         request,
         "deliveries.html",
-        rows=rows[:PAGE_SIZE],
-        older=_older(rows, "/deliveries", filters),
-        newest=link("/deliveries", **filters) if below else None,
-        here=link("/deliveries", **filters, below=below, delivery=opened),
-        list_link=link("/deliveries", **filters, below=below),
-        filters=filters,
+        rows=rows,
+        older=view.link(below=last) if last else None,
+        further=view.link(below=found.ended) if found.ended else None,
+        looked_back_to=moment_of(found.ended) if found.ended else None,
+        newest=view.link() if below else None,
+        here=view.link(below=below, delivery=opened),
+        list_link=view.link(below=below),
+        exports=[(kind, view.link("/deliveries/export", format=kind)) for kind in Format],
+        bulk_link=view.link("/deliveries/bulk"),
+        is_filtered=view.is_filtered,
+        changeable=CHANGEABLE,
+        filters=view.query,
         states=list(State),
         outcomes=[(kind, words(kind)) for kind in OutcomeKind],
         types=types,
-        places=[(place.id, place.name) for place, _ in places],
+        places=places,
         story=story,
     )
 
 
-def _older(rows: list[DeliveryRow], path: str, query: dict[str, Any]) -> str | None:
-    """Return the address of the next page; the one row too many says that there is one."""
-    if len(rows) <= PAGE_SIZE:
-        return None
-    return link(path, **query, below=rows[PAGE_SIZE - 1].id)
+@get("/deliveries/export", opt=needs(Permission.DELIVERY_READ))
+async def export(
+    request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
+) -> Stream:
+    rows = queries.every_delivery(services.database, principal.tenant_id, view_of(request).wanted)
+    return sent(request, "deliveries", DeliveryRow, rows)
 
 
 @post("/deliveries/{delivery_id:str}/retry", opt=needs(Permission.DELIVERY_CHANGE))

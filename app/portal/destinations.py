@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import utcnow
 from app.deliveries import queries, replay, trend
-from app.deliveries.health import DestinationHealth, Window, health_of_tenant
+from app.deliveries.health import DestinationHealth, Window
 from app.deliveries.line import Line, line_of
 from app.deliveries.models import ReplayJob, State
 from app.deliveries.queries import DeliveryFilter
@@ -25,6 +25,7 @@ from app.portal.deliveries import PAGE_SIZE, story_of
 from app.portal.fields import known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import words
 from app.portal.guards import needs
+from app.portal.live import health, shared
 from app.portal.rendering import link, page
 from app.sending.outcome import OutcomeKind
 from app.services import Services
@@ -102,7 +103,12 @@ async def show(
     services: NamedDependency[Services],
     principal: NamedDependency[Principal],
 ) -> Response[Any]:
-    return await destination_page(request, services, principal, destination_id)
+    return await shared(
+        request,
+        services,
+        principal,
+        lambda: destination_page(request, services, principal, destination_id),
+    )
 
 
 async def destination_page(
@@ -121,7 +127,7 @@ async def destination_page(
     wanted = _wanted(request, destination_id)
     look = Look(f"/integrations/{destination_id}", window, wanted)
     async with services.database.reading(principal.tenant_id) as session:
-        place = await _place(session, services, principal, destination_id, window)
+        place = await _place(request, session, services, principal, destination_id, window)
         rows = await queries.list_deliveries(
             session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
         )
@@ -182,6 +188,7 @@ def _tabs(look: Look, row: DestinationHealth) -> list[tuple[str, State | None, i
 
 
 async def _place(
+    request: Http,
     session: AsyncSession,
     services: Services,
     principal: Principal,
@@ -190,7 +197,7 @@ async def _place(
 ) -> Place:
     destination = await service.get(session, principal.tenant_id, destination_id)
     lane = await session.get(Lane, (principal.tenant_id, destination_id))
-    _, rows = await health_of_tenant(session, principal.tenant_id, window)
+    _, rows = await health(request, services, session, principal, window)
     before = await trend.delivered_before(session, principal.tenant_id, window, destination_id)
     row = next((row for row in rows if row.id == destination_id), None)
     if row is None:  # deleted between two statements

@@ -12,6 +12,7 @@ from app.identity import service
 from app.identity.permissions import Permission, Principal
 from app.portal import cookies
 from app.portal.cookies import Connection, Http, services_of
+from app.portal.presence import Presence
 
 PERMISSION: Final = "permission"
 #: The route's declaration that everybody may come: `opt=PUBLIC`.
@@ -52,6 +53,10 @@ async def _sign_in(connection: Connection) -> Principal | None:
     text = cookies.read(connection, cookies.SESSION)
     if not text:
         return None
+    refreshes = BACKGROUND in connection.headers and connection.scope.get("method") in _SAFE
+    if refreshes and (known := await presence_of(connection).find(text)):
+        connection.scope["auth"] = text
+        return known
     services = services_of(connection)
     async with services.database.reading() as session:
         found = await service.find_session(
@@ -63,8 +68,18 @@ async def _sign_in(connection: Connection) -> Principal | None:
     if service.is_stale(current.last_seen_at) and BACKGROUND not in connection.headers:
         async with services.database.transaction() as session:
             await service.touch_session(session, current)
+    if refreshes:
+        presence_of(connection).remember(text, principal)
     connection.scope["auth"] = text
     return principal
+
+
+def presence_of(connection: Connection) -> Presence:
+    state = connection.app.state
+    if "presence" not in state:
+        state.presence = Presence(services_of(connection).database)
+    found: Presence = state.presence
+    return found
 
 
 def csrf_token(connection: Connection) -> str:

@@ -7,7 +7,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 
 from app.deliveries import trend
-from app.deliveries.health import DestinationHealth, Window, health_of_tenant
+from app.deliveries.health import DestinationHealth, Window
 from app.deliveries.watch import troubles
 from app.destinations import rules, service
 from app.errors import Invalid
@@ -16,6 +16,7 @@ from app.portal import charts, known_types
 from app.portal.cookies import Http
 from app.portal.fields import form_of, query_choice, query_text, words_of
 from app.portal.guards import needs
+from app.portal.live import health, shared
 from app.portal.rendering import link, page
 from app.services import Services
 
@@ -50,7 +51,9 @@ class Created(msgspec.Struct, frozen=True):
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await _page(request, services, principal, DestinationForm())
+    return await shared(
+        request, services, principal, lambda: _page(request, services, principal, DestinationForm())
+    )
 
 
 @post("/integrations", opt=needs(Permission.DESTINATION_CHANGE))
@@ -98,7 +101,7 @@ async def _page(
     window = query_choice(request, "window", Window) or Window.DAY
     sought = query_text(request, "q")
     async with services.database.reading(principal.tenant_id) as session:
-        total, rows = await health_of_tenant(session, principal.tenant_id, window)
+        total, rows = await health(request, services, session, principal, window)
         before = await trend.delivered_before(session, principal.tenant_id, window)
         trouble = await troubles(session, principal.tenant_id)
         known = await known_types.choices(session, principal.tenant_id)

@@ -1,40 +1,87 @@
-"""The stream of ticks: "something of your tenant changed"; what it was, each page asks itself."""
+"""The stream of ticks: "something of your tenant changed"; what it was, each page asks itself.
+
+What many pages ask for after the same tick is read and rendered once (`shared`); each request is
+still let in, or not, by itself.
+"""
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
 
-from litestar import get
+from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.identity import service
+from app.deliveries.health import DestinationHealth, Health, Window, health_of_tenant
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
-from app.portal.guards import needs
+from app.portal.guards import BACKGROUND, csrf_token, needs, presence_of
+from app.portal.presence import Presence
+from app.portal.rendering import is_htmx
 from app.services import Services
 
 RECONNECT_MS: Final = 1_000
+OK: Final = 200
+
+
+async def shared(
+    request: Http,
+    services: Services,
+    principal: Principal,
+    make: Callable[[], Awaitable[Response[Any]]],
+) -> Response[Any]:
+    """Answer a page's own refresh with what `make` gives to all of this role who look at it.
+
+    Only the token of its forms is a person's own; each gets theirs.
+    """
+    if not _is_refresh(request):
+        return await make()  # a whole page also names the person
+
+    async def made() -> tuple[str, Response[Any]]:
+        return csrf_token(request), await make()
+
+    key = principal.role, request.url.path, request.url.query
+    token, answer = await services.hub.once(principal.tenant_id, key, made)
+    if answer.status_code != OK:
+        return answer
+    html = answer.content.replace(token, csrf_token(request))
+    return Response(html, media_type=MediaType.HTML, headers=answer.headers)
+
+
+async def health(
+    request: Http, services: Services, session: AsyncSession, principal: Principal, window: Window
+) -> tuple[Health, list[DestinationHealth]]:
+    """Return the tenant's health; a refresh takes what another read after the same change."""
+
+    async def read() -> tuple[Health, list[DestinationHealth]]:
+        return await health_of_tenant(session, principal.tenant_id, window)
+
+    if not _is_refresh(request):
+        return await read()
+    return await services.hub.once(principal.tenant_id, ("health", window), read)
+
+
+def _is_refresh(request: Http) -> bool:
+    asks = request.method == "GET" and BACKGROUND in request.headers and is_htmx(request)
+    return asks and request.headers.get("hx-target") == "live"
 
 
 @get("/live", opt=needs(Permission.SELF_READ))
 async def ticks(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> ServerSentEvent:
-    return ServerSentEvent(_ticks(services, principal, request.scope["auth"]))
+    presence, text = presence_of(request), request.scope["auth"]
+    presence.remember(text, principal)
+    return ServerSentEvent(_ticks(services, principal, presence, text))
 
 
 async def _ticks(
-    services: Services, principal: Principal, cookie: str
+    services: Services, principal: Principal, presence: Presence, text: str
 ) -> AsyncIterator[ServerSentEventMessage]:
     yield ServerSentEventMessage(event="hello", data="", retry=RECONNECT_MS)
     async with contextlib.aclosing(services.hub.watch(principal.tenant_id)) as changes:  # type: ignore[type-var]  # it is a generator
         async for changed in changes:
-            if not changed and not await _is_signed_in(services, cookie):
+            if not changed and await presence.find(text) is None:
                 return
             yield ServerSentEventMessage(event="tick" if changed else "alive", data="")
-
-
-async def _is_signed_in(services: Services, cookie: str) -> bool:
-    async with services.database.reading() as session:
-        return await service.find_session(session, cookie, address="", user_agent="") is not None

@@ -16,7 +16,7 @@ from app.portal import cookies
 from app.portal.cookies import Http
 from app.portal.devices import device_of, remembered
 from app.portal.fields import form_of
-from app.portal.guards import PUBLIC, address_of, agent_of, needs
+from app.portal.guards import PUBLIC, address_of, agent_of, needs, presence_of
 from app.portal.rendering import page, redirect
 from app.services import Services
 from app.settings import Env
@@ -96,6 +96,7 @@ async def sign_out(
 ) -> Response[Any]:
     async with services.change(principal.tenant_id) as session:
         await service.close_session(session, request.scope["auth"], principal.actor)
+    presence_of(request).forget(request.scope["auth"])
     answer = redirect(request, "/login")
     answer.set_cookie(cookies.gone(request, cookies.SESSION))
     return answer

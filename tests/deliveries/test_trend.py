@@ -11,26 +11,29 @@ from app.deliveries.models import Rollup
 from app.deliveries.rollup import slot_of
 from tests.world import World
 
+URL = "http://127.0.0.1:9/hook"
+
 
 async def counted(world: World, hours_ago: float, count: int, **more: str) -> None:
     moment = (utcnow() - timedelta(hours=hours_ago)).timestamp()
-    fields = {"tenant_id": "acme", "destination_id": "dst_1", "result": "delivered"} | more
+    fields = {"tenant_id": "acme", "result": "delivered"} | more
     async with world.database.transaction(fields["tenant_id"]) as session:
         slot = slot_of(moment, 900)
         session.add(Rollup(**fields, slot_s=900, slot=slot, bucket=20, count=count))
 
 
 async def test_only_the_window_before_is_counted(world: World) -> None:
-    await counted(world, 1, 1_000)  # in the present window
-    await counted(world, 30, 7)
-    await counted(world, 40, 5, destination_id="dst_2")
-    await counted(world, 36, 100, result="failed")
-    await counted(world, 36, 100, tenant_id="globex")
-    await counted(world, 50, 1_000)  # older than both
+    dst_1, dst_2 = [(await world.make_destination(URL))["id"] for _ in range(2)]
+    await counted(world, 1, 1_000, destination_id=dst_1)  # in the present window
+    await counted(world, 30, 7, destination_id=dst_1)
+    await counted(world, 40, 5, destination_id=dst_2)
+    await counted(world, 36, 100, destination_id=dst_1, result="failed")
+    await counted(world, 36, 100, tenant_id="globex", destination_id="dst_3")
+    await counted(world, 50, 1_000, destination_id=dst_1)  # older than both
 
     async with world.database.reading("acme") as session:
         both = await trend.delivered_before(session, "acme", Window.DAY)
-        one = await trend.delivered_before(session, "acme", Window.DAY, "dst_2")
+        one = await trend.delivered_before(session, "acme", Window.DAY, dst_2)
         hour = await trend.delivered_before(session, "acme", Window.HOUR)
 
     assert (12, 5, 0) == (both, one, hour)

@@ -111,7 +111,7 @@ async def test_the_trail_is_filtered_and_proven(admin: Visitor, world: World):
     none = text_of(await admin.get("/audit?target=nothing"))
     proof = text_of(await admin.get("/audit?verify=1"))
 
-    assert "Destination created name Tenant SOC webhook" in created
+    assert "Created the destination Tenant SOC webhook to http://127.0.0.1:9/hook" in created
     assert "Tenant created" not in created.replace("tenant.created", "")
     assert "No entry matches" in none
     assert "The chain is whole:" in proof

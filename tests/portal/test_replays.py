@@ -1,4 +1,4 @@
-"""Replays, ticked retries and revoked secrets on the pages, by an admin without JavaScript."""
+"""Replays and revoked secrets on the pages, by an admin without JavaScript."""
 
 import re
 from datetime import timedelta
@@ -9,10 +9,8 @@ import pytest
 from app.database import utcnow
 from app.deliveries import replaying
 from app.deliveries.store import store_for
-from tests.behaviours import answer
 from tests.portal.conftest import SignedIn
 from tests.portal.visitor import Visitor, text_of
-from tests.receiver import Receiver
 from tests.world import World
 
 URL = "http://127.0.0.1:9/hook"
@@ -112,47 +110,6 @@ async def test_who_only_watches_sees_progress_and_no_form(
     assert "<progress" in page.text
     for word in ("Replay…", "Pause", "Revoke", "Retry selected"):
         assert word not in page.text
-
-
-async def test_what_was_ticked_is_retried(admin: Visitor, world: World):
-    async with Receiver(answer(500)) as receiver:
-        await world.make_destination(receiver.url)
-        async with world.worker(retry_schedule=()):
-            await world.publish()
-            await world.publish()
-            await world.until(lambda: _count(world, "failed", 2))
-    page = await admin.get("/deliveries?state=failed")
-    ticks = re.findall(r'<input type="checkbox" name="id" value="(dlv_\w+)"', page.text)
-
-    fields = {"id": ticks[0], "here": "/deliveries?state=failed"}
-    answered = await admin.post("/deliveries/retry", fields)
-
-    assert 2 == len(ticks)
-    assert "Retry selected" in page.text
-    assert "/deliveries?state=failed" == answered.headers["location"]
-    assert "Retrying 1 now." in text_of(await admin.get("/deliveries"))
-    assert [ticks[0]] == [row["id"] for row in await world.deliveries(state="retrying")]
-
-
-async def _count(world: World, state: str, count: int) -> bool:
-    return len(await world.deliveries(state=state)) == count
-
-
-async def test_without_a_tick_nothing_happens_and_it_is_said(admin: Visitor, world: World):
-    answered = await admin.post("/deliveries/retry", {"here": "https://evil.example/"})
-
-    assert "/integrations" == answered.headers["location"]
-    assert "Nothing was selected." in text_of(await admin.get("/deliveries"))
-
-
-async def test_a_list_without_failures_has_nothing_to_tick(admin: Visitor, world: World):
-    await world.make_destination(URL)
-    await world.publish()
-
-    page = await admin.get("/deliveries")
-
-    assert "alert." in page.text
-    assert 'type="checkbox" name="id"' not in page.text
 
 
 async def test_a_secret_is_revoked_unless_it_is_the_last(admin: Visitor, world: World):

@@ -37,7 +37,7 @@ CHANGES = (
     "/integrations/{dst}/replay",
     "/integrations/{dst}/replays/job_00000000000000000000000000000000/pause",
     "/integrations/{dst}/secrets/sec_00000000000000000000000000000000/revoke",
-    "/deliveries/retry",
+    "/deliveries/bulk",
     "/events/types",
     "/events/types/remove",
     "/guide/test",

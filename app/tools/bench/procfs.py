@@ -23,8 +23,14 @@ def cpu_seconds(pids: Iterable[int], server: int | None = None) -> float | None:
 
 def peak_rss_mb(pids: Iterable[int]) -> float | None:
     """Return the high-water mark of the largest of the processes."""
-    peaks = [peak for pid in pids if (peak := _peak(pid))]
+    peaks = [peak for pid in pids if (peak := _memory(pid, "VmHWM:"))]
     return round(max(peaks) / 1024, 1) if peaks else None
+
+
+def rss_mb(pid: int) -> float | None:
+    """Return the memory of a process now."""
+    found = _memory(pid, "VmRSS:")
+    return round(found / 1024, 1) if found else None
 
 
 def postmaster(database_url: str) -> int | None:
@@ -61,10 +67,10 @@ def _name(pid: int) -> str:
         return ""
 
 
-def _peak(pid: int) -> int | None:
-    """Return VmHWM in KiB."""
+def _memory(pid: int, field: str) -> int | None:
+    """Return a field of the process's memory in KiB."""
     try:
         lines = (_PROC / str(pid) / "status").read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), None)
+    return next((int(line.split()[1]) for line in lines if line.startswith(field)), None)

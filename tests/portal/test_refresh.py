@@ -1,0 +1,159 @@
+"""Pages that refresh themselves: read once for all who watch, and each let in by itself."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import event as sa_event
+
+from app.portal import presence
+from tests.conftest import ENGINES
+from tests.portal.conftest import SignedIn
+from tests.portal.visitor import TOKEN, Visitor
+from tests.world import World
+
+REFRESH = {"HX-Request": "true", "HX-Target": "live", "X-Background": "1"}
+PATHS = ("/integrations", "/deliveries", "/events", "/audit")
+
+
+@pytest.fixture(params=ENGINES)
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """What is counted here are statements: on both engines."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def watched(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Have somebody watch the tenant, so that its changes are heard."""
+    monkeypatch.setattr("app.live.TICK_GAP_S", 0.0)
+    stream = world.services.hub.watch("acme")
+    watching = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0.3)  # the listener's own first tick
+    yield
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration):
+        await watching
+    await stream.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+@contextlib.contextmanager
+def counting(world: World) -> "contextlib._GeneratorContextManager[list[str]]":  # type: ignore[misc]
+    statements: list[str] = []
+
+    def remember(_c: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("SELECT") and "pulse" not in statement:
+            statements.append(statement)
+
+    engine = world.database._readers.sync_engine
+    sa_event.listen(engine, "before_cursor_execute", remember)
+    yield statements
+    sa_event.remove(engine, "before_cursor_execute", remember)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_many_viewers_cost_what_one_costs(
+    world: World, signed_in: SignedIn, watched: None, path: str
+) -> None:
+    await world.make_destination("http://127.0.0.1:9/hook")
+    async with signed_in("admin") as one, signed_in("admin") as two, signed_in("admin") as three:
+        viewers = [one, two, three]
+        for viewer in viewers:  # each is known from here on
+            await viewer.get(path, headers=REFRESH)
+        world.services.hub.tell("acme")
+        with counting(world) as alone:
+            await one.get(path, headers=REFRESH)
+        world.services.hub.tell("acme")
+        with counting(world) as together:
+            answers = await asyncio.gather(*(v.get(path, headers=REFRESH) for v in viewers * 10))
+
+    data = [s for s in alone if "portal_session" not in s]
+    assert {200} == {answer.status_code for answer in answers}
+    assert 0 < len(data) <= 8
+    assert len([s for s in together if "portal_session" not in s]) <= len(data)
+    assert len([s for s in together if "portal_session" in s]) <= 1
+
+
+async def test_each_gets_the_tokens_of_their_own_forms(
+    world: World, signed_in: SignedIn, watched: None
+) -> None:
+    await world.make_destination("http://127.0.0.1:9/hook")
+    await world.publish()
+    async with signed_in("admin") as one, signed_in("admin") as two:
+        world.services.hub.tell("acme")
+        pages = [await v.get("/deliveries?state=pending", headers=REFRESH) for v in (one, two)]
+        tokens = [set(TOKEN.findall(page.text)) for page in pages]
+
+        assert 1 == len(tokens[0]) == len(tokens[1])
+        assert tokens[0] != tokens[1]
+        assert TOKEN.sub("", pages[0].text) == TOKEN.sub("", pages[1].text)
+        (delivery,) = re.findall(r'name="id" value="(dlv_\w+)"', pages[1].text)
+        fields = {"do": "cancel-selected", "id": delivery}
+        two.token = tokens[1].pop()
+        assert 303 == (await two.post("/deliveries/bulk", fields)).status_code
+
+
+async def test_roles_and_tenants_never_share(
+    world: World, signed_in: SignedIn, watched: None
+) -> None:
+    await world.make_destination("http://127.0.0.1:9/hook", name="Of Acme")
+    pages = {}
+    for who in ("admin", "operator", "neighbour"):
+        async with signed_in(who) as visitor:
+            pages[who] = (await visitor.get("/integrations", headers=REFRESH)).text
+
+    assert "Create destination" in pages["admin"]
+    assert "Create destination" not in pages["operator"]
+    assert "Of Acme" in pages["operator"]
+    assert "Of Acme" not in pages["neighbour"]
+
+
+async def test_a_change_shows_in_the_next_refresh(
+    world: World, admin: Visitor, watched: None
+) -> None:
+    before = await admin.get("/integrations", headers=REFRESH)
+    await world.make_destination("http://127.0.0.1:9/hook", name="Fresh place")
+
+    async def shows() -> bool:
+        return "Fresh place" in (await admin.get("/integrations", headers=REFRESH)).text
+
+    assert "Fresh place" not in before.text
+    await world.until(shows, within_s=3)
+
+
+async def test_a_page_asked_for_by_hand_is_never_a_kept_one(
+    world: World, admin: Visitor, watched: None
+) -> None:
+    await admin.get("/integrations", headers=REFRESH)
+    await world.make_destination("http://127.0.0.1:9/hook", name="Fresh place")
+
+    assert "Fresh place" in (await admin.get("/integrations")).text
+
+
+async def test_who_signed_out_refreshes_no_more(signed_in: SignedIn, watched: None) -> None:
+    async with signed_in("admin") as visitor:
+        cookie = visitor.http.cookies["session"]
+        assert 200 == (await visitor.get("/integrations", headers=REFRESH)).status_code
+        await visitor.post("/logout")
+        visitor.http.cookies.set("session", cookie)
+
+        refused = await visitor.get("/integrations", headers=REFRESH)
+
+    assert 401 == refused.status_code
+    assert "/login" in refused.headers["hx-redirect"]
+
+
+async def test_a_session_that_ended_elsewhere_is_believed_for_a_moment_only(
+    world: World, signed_in: SignedIn, watched: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with signed_in("admin") as visitor:
+        await visitor.get("/integrations", headers=REFRESH)
+        async with world.database.begin() as c:
+            await c.exec_driver_sql("DELETE FROM portal_session")
+        by_hand = await visitor.get("/integrations")
+        monkeypatch.setattr(presence, "CHECKED_S", 0.0)
+        refused = await visitor.get("/integrations", headers=REFRESH)
+
+    assert 303 == by_hand.status_code
+    assert 401 == refused.status_code
