@@ -34,6 +34,8 @@ ROWS = 6_000
 WALK = 500
 #: What a plan may touch besides: a page, and the counting of what waits.
 MARGIN = 120
+#: An empty partition may be scanned: there is nothing to read, and nothing that is removed.
+READ_ALL = re.compile(r"Seq Scan on (?:event_|audit_entry|delivery).*actual rows=(?!0[ .])")
 REMOVED = re.compile(r"Rows Removed by Filter: (\d+)")
 
 
@@ -58,11 +60,11 @@ async def executed(
     database: Database, run: Callable[[Any], Awaitable[object]], *, writes: bool = False
 ) -> list[Any]:
     """Return each statement that `run` executes, with its values."""
-    kinds = ("SELECT", "WITH", "UPDATE") if writes else ("SELECT", "WITH")
     seen: list[Any] = []
 
     def remember(_c: object, _cursor: object, statement: str, values: object, *_: object) -> None:
-        if statement.startswith(kinds) and "set_config" not in statement:
+        is_asked = writes or statement.startswith(("SELECT", "WITH"))
+        if is_asked and not statement.startswith("BEGIN") and "set_config" not in statement:
             seen.append((statement, values))
 
     async with database.transaction() if writes else database.reading() as session:
@@ -189,7 +191,7 @@ async def test_events_and_the_trail_are_read_by_their_indexes(world: World) -> N
         else:
             plans = await explained(database, statements, "EXPLAIN (ANALYZE, TIMING OFF)")
             for plan in plans:
-                assert not re.search(r"Seq Scan on (event_|audit_entry|delivery)", plan), plan
+                assert not READ_ALL.search(plan), plan
                 removed = max(map(int, REMOVED.findall(plan)), default=0)
                 assert removed <= reading.SLACK + WALK + MARGIN, plan
 
@@ -210,7 +212,7 @@ async def test_counts_end_where_nobody_reads_on(world: World, monkeypatch: Any) 
     assert {20} == {found[place].counts[State.FAILED] for place in places}
     assert all(State.FAILED in found[place].capped for place in places)
     total = owed.sum_of(found)
-    assert (20 * 3, True) == (total.counts[State.FAILED], State.FAILED in total.capped)
+    assert (20 * 2, True) == (total.counts[State.FAILED], State.FAILED in total.capped)
 
 
 async def test_a_claim_scans_no_table(world: World) -> None:

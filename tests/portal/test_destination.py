@@ -25,7 +25,7 @@ async def test_a_change_is_saved_told_once_and_written_down(admin: Visitor, worl
     assert "Night shift" in text_of(page)
     assert "Destination saved." not in (await admin.get(path)).text
     audit = text_of(await admin.get("/audit"))
-    assert "name Tenant SOC webhook → Night shift" in audit
+    assert "name from Tenant SOC webhook to Night shift" in audit
 
 
 async def test_a_wrong_change_keeps_what_was_typed(admin: Visitor, world: World):

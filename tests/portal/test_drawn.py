@@ -91,9 +91,10 @@ async def walked(visitor: Visitor) -> dict[str, set[tuple[str, str]]]:
     while wanted and len(seen) < PAGES_MAX:
         address = wanted.pop(0)
         # A few of each kind: pages of one kind differ in their rows, not in what they offer.
-        kind = re.sub(r"[0-9a-f]{32}", "…", address)
+        path, _, query = address.partition("?")
+        kind = re.sub(r"[0-9a-f]{32}", "…", path) + "?" + re.sub("=[^&]*", "", query)
         kinds[kind] = kinds.get(kind, 0) + 1
-        if address in seen or kinds[kind] > 3 or "/export" in address:
+        if address in seen or kinds[kind] > 2 or "/export" in address:
             continue
         answer = await visitor.get(address)
         assert answer.status_code == 200, (address, answer.status_code)
@@ -131,7 +132,9 @@ async def test_no_page_offers_what_its_reader_may_not_do(
     if who == "admin":
         assert len(changes) >= 10
     else:
-        assert changes == {"/logout", "/settings/appearance"}
+        own = {re.sub(r"[0-9a-f]{32}", "…", path) for path in changes}
+        assert own == {"/logout", "/settings/appearance", "/settings/sessions/end-all",
+                       "/settings/sessions/ses_…/end"}  # fmt: skip
 
 
 def unsafe() -> Iterator[tuple[str, str, Permission]]:

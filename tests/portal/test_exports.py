@@ -77,9 +77,12 @@ async def test_the_trail_is_exported_oldest_first_and_as_filtered(
     whole = rows_of((await admin.get("/audit/export")).text)
     some = (await admin.get("/audit/export?action=destination.created&format=ndjson")).text
 
+    *whole, closing = whole
     assert [int(row["sequence"]) for row in whole] == list(range(1, len(whole) + 1))
-    (entry,) = (json.loads(line) for line in some.splitlines())
+    assert "#oneprotect-audit" == closing["id"]  # signed, as the API's
+    entry, signed = (json.loads(line) for line in some.splitlines())
     assert "=HYPERLINK(1)" == entry["changes"]["name"]  # no spreadsheet reads NDJSON
+    assert {"action": "destination.created"} == signed["signed_head"]["filters"]
 
 
 async def test_the_pages_link_to_the_export_of_what_they_show(admin: Visitor, world: World) -> None:

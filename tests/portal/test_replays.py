@@ -46,7 +46,7 @@ async def test_a_replay_is_started_followed_and_finished(admin: Visitor, world: 
     assert "running" in text_of(started)
     assert '<progress value="100.0" max="100"' in finished.text
     assert "100 %: 1 of 1 matching events sent again" in text_of(finished)
-    assert "Replay started" in text_of(await admin.get("/audit"))
+    assert "Started the replay to" in text_of(await admin.get("/audit"))
 
 
 async def test_the_form_says_what_is_replayed(admin: Visitor, world: World):
