@@ -40,7 +40,7 @@ async def test_rate_order_and_signature_are_set_and_taken_back(
 
     assert [10, True, True] == [set_now[name] for name in names]
     assert [None, False, False] == [unset[name] for name in names]
-    assert 2 == shown.count(" checked")
+    assert 2 == shown.count('value="yes" checked')
 
 
 async def test_own_headers_are_kept_by_name_changed_and_removed(
