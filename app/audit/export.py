@@ -109,7 +109,11 @@ async def signed(
                           " signed. Restore the key in ONEPROTECT_SECRET_KEYS.")  # fmt: skip
     async with database.reading(tenant_id) as session:
         start, head = await span(session, tenant_id)
-    filters = {name: str(value) for name, value in msgspec.to_builtins(wanted).items() if value}
+    filters = {
+        name: value.isoformat() if isinstance(value, datetime) else str(value)
+        for name, value in msgspec.structs.asdict(wanted).items()
+        if value
+    }
     return write(
         _entries(database, tenant_id, wanted, head.sequence),
         export_format=export_format,

@@ -163,7 +163,7 @@ def test_an_auditor_reads_the_trail(
     page.get_by_role("link", name="Audit", exact=True).click()
 
     newest = page.locator("tbody tr", has_text="Audited").first
-    expect(newest).to_contain_text("Destination created")
+    expect(newest).to_contain_text("Created the destination Audited")
     expect(newest).to_contain_text("admin@acme.example")
     page.get_by_role("link", name="Verify the chain").click()
     expect(page.get_by_text("The chain is whole:")).to_be_visible()
@@ -278,7 +278,7 @@ def test_without_javascript_everything_is_there(
     for name, words in {
         "Deliveries": "oneprotect.test",
         "Events": "oneprotect.test",
-        "Audit": "Destination tested",
+        "Audit": "Sent a test event to the destination",
         "Settings": "Demo tenant admin",
     }.items():
         page.get_by_role("link", name=name, exact=True).click()

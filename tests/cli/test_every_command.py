@@ -19,8 +19,8 @@ PROMISED = {
 }  # fmt: skip
 #: What lists or reports, and therefore speaks JSON too.
 REPORTING = {
-    "bench", "destination list", "doctor", "migrate", "settings", "simulate-shards", "tenant list",
-    "token list", "user list",
+    "audit check-export", "audit verify", "bench", "destination list", "doctor", "measure-portal",
+    "migrate", "settings", "simulate-shards", "tenant list", "token list", "user list",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ TABLES = sorted(name for name, table in Base.metadata.tables.items() if "tenant_
 UNBOUND = {
     "api/auth.py", "api/keys.py", "api/metrics.py", "api/system.py",
     "portal/guards.py", "portal/live.py", "portal/session.py", "portal/sign_on.py",
-    "portal/invites.py",
+    "portal/invites.py", "portal/presence.py",
 }  # fmt: skip
 
 
