@@ -15,6 +15,7 @@ from app.api.paging import (
     Page,
     below_id,
     choice,
+    number,
     page_of,
     words,
 )
@@ -121,7 +122,7 @@ class Deliveries(Controller):
         delivery_id: FromPath[str],
         services: NamedDependency[Services],
         principal: NamedDependency[Principal],
-        attempt: Annotated[int | None, QueryParameter(ge=1, le=1_000_000)] = None,
+        attempt: Annotated[int | None, number(1, 1_000_000)] = None,
     ) -> str:
         tenant_id = principal.tenant_id
         async with services.database.reading(tenant_id) as session:

@@ -128,7 +128,7 @@ class EventTypes(Controller):
         status_code=200,
         opt=needs(Permission.EVENT_TYPE_CHANGE),
         operation_class=takes(EventTypeIn, EXAMPLE),
-        responses=documented(400, 413),
+        responses=documented(400, 404, 413),
     )
     async def save(
         self,

@@ -38,6 +38,12 @@ def choice(kind: type[StrEnum], *, name: str | None = None) -> QueryParameter:
     return QueryParameter(name=name, schema_extra=_plain(enum=[word.value for word in kind]))
 
 
+def number(least: int, most: int) -> QueryParameter:
+    """Return a whole number of the query that may be left out."""
+    extra = _plain(type=OpenAPIType.INTEGER)
+    return QueryParameter(ge=least, le=most, schema_extra=extra)
+
+
 def cursor_of(pattern: str) -> QueryParameter:
     """Return where to go on, in the shape that this list's cursors have."""
     return QueryParameter(

@@ -11,6 +11,8 @@ from sqlalchemy import select
 
 from app.api import Limits
 from app.api.limits import Rate
+from app.database import utcnow
+from app.deliveries.models import Attempt
 from app.identity import service
 from app.identity.models import Member
 from app.identity.permissions import RIGHTS, Permission, Role
@@ -93,6 +95,7 @@ async def ids_of(world: World, who: str) -> dict[str, str]:
     destination = await world.make_destination(URL, who=who)
     event = await world.publish(who=who)
     (delivery,) = await world.deliveries(who=who, event_id=event["id"])
+    await _attempted(world, who.partition("_")[0], delivery["id"])
     token = await world.as_(who).post("/tokens", json={"name": "x", "role": "operator"})
     ids = {
         "destination_id": destination["id"],
@@ -111,6 +114,16 @@ async def ids_of(world: World, who: str) -> dict[str, str]:
     path = f"{base}/replay"
     replay = await world.as_(who).post(path, json={"since": destination["created_at"]})
     return ids | ({"job_id": replay.json()["id"]} if replay.status_code == 202 else {})
+
+
+async def _attempted(world: World, tenant_id: str, delivery_id: str) -> None:
+    async with world.database.transaction() as session:
+        session.add(
+            Attempt(
+                tenant_id=tenant_id, delivery_id=delivery_id, number=1, trigger="scheduled",
+                started_at=utcnow(), duration_ms=1, outcome="http_error",
+            )
+        )  # fmt: skip
 
 
 async def _member_of(world: World, who: str) -> str:

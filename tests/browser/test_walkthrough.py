@@ -284,7 +284,7 @@ def test_without_javascript_everything_is_there(
         page.get_by_role("link", name=name, exact=True).click()
         expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
         expect(page.locator("main")).to_contain_text(words)
-    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("button", name="Sign out", exact=True).click()
     page.goto("/integrations")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 

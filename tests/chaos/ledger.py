@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from app.database import Database
 from tests.behaviours import Received
@@ -130,6 +131,12 @@ class Record:
         self._of = {"type": event_type}
 
     async def rows(self, statement: str, **values: Any) -> list[Any]:
+        try:
+            return await self._rows(statement, values)
+        except OperationalError:  # a fault cut our own connection as it was handed out
+            return await self._rows(statement, values)
+
+    async def _rows(self, statement: str, values: dict[str, Any]) -> list[Any]:
         async with self._database.reading() as session:
             return list(await session.execute(text(statement), self._of | values))
 

@@ -57,7 +57,7 @@ class Model:
         now = datetime.now(UTC)
         event_id = new_id("evt")
         event = NewEvent("acme", event_id, self._type, b'{"data":{}}', None, now)
-        (answer,) = await self._world.services.publish([event])
+        (answer,) = await self._world.services.publish([event], by_platform=False, batch=False)
         active = [lane for lane in self._lanes if lane not in self._disabled]
         assert len(active) == answer.deliveries, "an accepted event without its deliveries"
         rows = await self._record.rows(

@@ -25,7 +25,7 @@ WORKERS = 3
 #: What a worker has in its hands of one destination: under way, and claimed ahead.
 EACH = 16 * AHEAD
 MISSED = 10_000
-OWED = 500
+OWED = 1_000
 
 
 @contextlib.asynccontextmanager
@@ -95,7 +95,7 @@ async def test_an_open_breaker_holds_for_three_worker_processes(scene: Scene) ->
         receiver.behaviour = answer(200)
         await _half_open(scene, made)
         await until(lambda: _status(scene, made, "active"))
-        await until(lambda: _all_delivered(scene, made, OWED), within_s=15)
+        await until(lambda: _all_delivered(scene, made, OWED), within_s=25)
 
     # Twice what they can hold: they learn of a failure with the record of its batch.
     assert BREAKER_THRESHOLD <= before <= BREAKER_THRESHOLD + 2 * WORKERS * EACH < OWED

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from app.audit import trail
+from app.audit import proof
 from app.audit.models import SYSTEM, Actor, AuditEntry
 from app.crypto import token_hash
 from app.database import utcnow
+from app.destinations import signing_keys
 from app.errors import AppError, Conflict, Invalid, NotFound
 from app.identity import members, service, sessions
 from app.identity.models import Member, PortalSession
@@ -185,8 +186,9 @@ async def test_a_removed_member_is_signed_out_at_once_and_may_be_invited_again(
     assert "new@acme.example" == (await entries(world, "member.removed"))[0].target_label
     again, _ = await invite(world, "new@acme.example")
     assert again.id != member.id
+    notary = await signing_keys.notary(world.database, world.keyring)
     async with world.database.reading() as session:
-        assert (await trail.verify(session, "acme")).intact
+        assert (await proof.verify(session, "acme", notary)).intact
 
 
 async def test_the_last_admin_can_be_neither_demoted_nor_removed(world: World) -> None:

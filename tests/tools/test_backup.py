@@ -15,9 +15,10 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 
-from app.audit import trail
+from app.audit import proof
 from app.database import Base, Database
 from app.deliveries.models import Delivery
+from app.destinations import signing_keys
 from app.events.models import Event
 from app.tools import backup as backups
 from app.tools.backup import BackupError, postgres
@@ -197,11 +198,12 @@ async def change_until(world: World, url: str, stop: asyncio.Event) -> int:
 
 async def require_whole(world: World, *, known: int) -> None:
     """Every event has the deliveries that it was accepted with, every chain is unbroken."""
+    notary = await signing_keys.notary(world.database, world.keyring)
     async with world.database.reading() as session:
         events = {e.id: e.delivery_count for e in (await session.execute(select(Event))).scalars()}
         owed = list((await session.execute(select(Delivery.event_id))).scalars())
         verdicts = [
-            await trail.verify(session, tenant) for tenant in ("acme", "globex", "platform")
+            await proof.verify(session, tenant, notary) for tenant in ("acme", "globex", "platform")
         ]
 
     assert 0 < len(events) < known, "made while events came in"

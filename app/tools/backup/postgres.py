@@ -61,6 +61,8 @@ def load(file: Path, url: str, *, force: bool, known: frozenset[str]) -> str:
         with connection.transaction():
             if there:
                 connection.execute(f"DROP TABLE {', '.join(sorted(there))} CASCADE".encode())
+            if triggers := _trigger_functions(connection):
+                connection.execute(f"DROP FUNCTION {', '.join(triggers)}".encode())
             _replay(connection, tool, file)
     return revision
 
@@ -161,6 +163,14 @@ def _tables(connection: psycopg.Connection[Any]) -> set[str]:
         " AND relnamespace = current_schema()::regnamespace"
     )
     return {row[0] for row in rows}
+
+
+def _trigger_functions(connection: psycopg.Connection[Any]) -> list[str]:
+    rows = connection.execute(
+        "SELECT oid::regprocedure FROM pg_proc WHERE prorettype = 'trigger'::regtype"
+        " AND pronamespace = current_schema()::regnamespace"
+    )
+    return sorted(str(row[0]) for row in rows)
 
 
 def _require_unused(connection: psycopg.Connection[Any]) -> None:
