@@ -126,8 +126,9 @@ async def destination_page(
     opened = query_id(request, "delivery", "dlv")
     wanted = _wanted(request, destination_id)
     look = Look(f"/integrations/{destination_id}", window, wanted)
+    _, healths = await health(request, services, principal, window)
     async with services.database.reading(principal.tenant_id) as session:
-        place = await _place(request, session, services, principal, destination_id, window)
+        place = await _place(session, services, principal, destination_id, window, healths)
         rows = await queries.list_deliveries(
             session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
         )
@@ -188,18 +189,17 @@ def _tabs(look: Look, row: DestinationHealth) -> list[tuple[str, State | None, i
 
 
 async def _place(
-    request: Http,
     session: AsyncSession,
     services: Services,
     principal: Principal,
     destination_id: str,
     window: Window,
+    healths: list[DestinationHealth],
 ) -> Place:
     destination = await service.get(session, principal.tenant_id, destination_id)
     lane = await session.get(Lane, (principal.tenant_id, destination_id))
-    _, rows = await health(request, services, session, principal, window)
     before = await trend.delivered_before(session, principal.tenant_id, window, destination_id)
-    row = next((row for row in rows if row.id == destination_id), None)
+    row = next((row for row in healths if row.id == destination_id), None)
     if row is None:  # deleted between two statements
         raise NotFound
     now = utcnow()

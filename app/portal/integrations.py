@@ -100,8 +100,8 @@ async def _page(
 ) -> Response[Any]:
     window = query_choice(request, "window", Window) or Window.DAY
     sought = query_text(request, "q")
+    total, rows = await health(request, services, principal, window)
     async with services.database.reading(principal.tenant_id) as session:
-        total, rows = await health(request, services, session, principal, window)
         before = await trend.delivered_before(session, principal.tenant_id, window)
         trouble = await troubles(session, principal.tenant_id)
         known = await known_types.choices(session, principal.tenant_id)

@@ -11,7 +11,6 @@ from typing import Any, Final
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries.health import DestinationHealth, Health, Window, health_of_tenant
 from app.identity.permissions import Permission, Principal
@@ -50,12 +49,17 @@ async def shared(
 
 
 async def health(
-    request: Http, services: Services, session: AsyncSession, principal: Principal, window: Window
+    request: Http, services: Services, principal: Principal, window: Window
 ) -> tuple[Health, list[DestinationHealth]]:
-    """Return the tenant's health; a refresh takes what another read after the same change."""
+    """Return the tenant's health; a refresh takes what another read after the same change.
+
+    Ask before opening a session: whoever waited here with a connection in hand could keep the one
+    who reads from getting any.
+    """
 
     async def read() -> tuple[Health, list[DestinationHealth]]:
-        return await health_of_tenant(session, principal.tenant_id, window)
+        async with services.database.reading(principal.tenant_id) as session:
+            return await health_of_tenant(session, principal.tenant_id, window)
 
     if not _is_refresh(request):
         return await read()
