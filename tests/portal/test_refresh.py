@@ -70,7 +70,7 @@ async def test_many_viewers_cost_what_one_costs(
 
     data = [s for s in alone if "portal_session" not in s]
     assert {200} == {answer.status_code for answer in answers}
-    assert 0 < len(data) <= 8
+    assert 0 < len(data) <= 10  # two sessions, and each first says its tenant
     assert len([s for s in together if "portal_session" not in s]) <= len(data)
     assert len([s for s in together if "portal_session" in s]) <= 1
 
