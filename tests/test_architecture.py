@@ -10,7 +10,6 @@ import pytest
 from importlinter.application.use_cases import read_user_options
 from importlinter.cli import lint_imports
 
-from app.audit.models import Action
 from app.database import Base, new_id
 from app.settings import READERS
 
@@ -152,11 +151,6 @@ def test_ids_sort_by_time() -> None:
     ids = [new_id("x") for _ in range(1_000)]
 
     assert ids == sorted(set(ids))
-
-
-def test_every_action_has_a_sentence() -> None:
-    for action in Action:
-        assert re.fullmatch(r"[A-Z][a-z]+( [a-z]+)+", action.sentence), action
 
 
 def test_every_setting_stands_in_the_readme() -> None:

@@ -12,7 +12,7 @@ from app.database import Base, Instant, JsonText
 
 
 class Action(StrEnum):
-    """`resource.past_tense`, in alphabetical order; each has a sentence for people."""
+    """`resource.past_tense`, in alphabetical order; app.audit.words has its sentence for people."""
 
     AUDIT_PRUNED = "audit.pruned"
     DATA_PRUNED = "data.pruned"
@@ -51,11 +51,6 @@ class Action(StrEnum):
     TENANT_CREATED = "tenant.created"
     TOKEN_CREATED = "token.created"
     TOKEN_REVOKED = "token.revoked"
-
-    @property
-    def sentence(self) -> str:
-        subject, _, verb = self.value.replace("_", " ").partition(".")
-        return f"{subject.capitalize()} {verb}"
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
