@@ -6,12 +6,10 @@ and no connection held while we talk to the outside, and a slow receiver holds u
 """
 
 import asyncio
-import math
 import random
 import time
 from collections import Counter
 from collections.abc import Sequence
-from enum import Enum, auto
 from typing import Final
 from uuid import uuid4
 
@@ -23,11 +21,12 @@ from app import __version__
 from app.crypto import Keyring
 from app.database import Database
 from app.deliveries import strict
+from app.deliveries.claiming import Found, found
 from app.deliveries.pacing import HORIZON
 from app.deliveries.recorder import Backoff, OnSettled, Recorder
 from app.deliveries.roads import UNSIGNABLE, Road, Roads
 from app.deliveries.settling import settle
-from app.deliveries.slots import AHEAD, Slots
+from app.deliveries.slots import AHEAD, AHEAD_BYTES, Slots
 from app.deliveries.store import (
     LANES_PER_CLAIM,
     Claim,
@@ -52,19 +51,14 @@ USER_AGENT: Final = user_agent(__version__)
 LEASE_MARGIN_S: Final = 15.0
 #: An attempt starts only if its lease then still has this much beyond the longest attempt.
 START_MARGIN_S: Final = 3.0
+#: Nothing is claimed while more than this waits to be recorded, as a multiple of what may be in
+#: flight: a record takes as long as that many quick sends.
+UNRECORDED: Final = 5
 #: Without any wake-up, what is due is found after this long.
 POLL_S: Final = 1.0
 SWEEP_EVERY_S: Final = 1.0
 #: A worker told to stop is gone after this long, even when receivers dawdle.
 SHUTDOWN_GRACE_S: Final = 8.0
-
-
-class Found(Enum):
-    """What a claim tells of what it left."""
-
-    MORE = auto()  # there may be more at once
-    CAPPED = auto()  # more is due to destinations that have all they may have in our hands
-    ALL = auto()  # nothing else is due
 
 
 class Ready(msgspec.Struct, frozen=True, eq=False):
@@ -78,6 +72,10 @@ class Ready(msgspec.Struct, frozen=True, eq=False):
     @property
     def destination_id(self) -> str:
         return self.lease.destination_id
+
+    @property
+    def size(self) -> int:
+        return len(self.body)
 
 
 class Engine:
@@ -107,7 +105,7 @@ class Engine:
         self._look = asyncio.Event()
         self._room_at = -1  # look again when no more than this is held
         self._stopping = False
-        self._tasks: dict[asyncio.Task[None], Lease] = {}
+        self._tasks: dict[asyncio.Task[None], Ready] = {}
         self._booked: dict[Ready, asyncio.TimerHandle] = {}
         self._after = ("", "")
         self._clock_offset_s = 0.0
@@ -165,8 +163,10 @@ class Engine:
     def _has_room(self) -> bool:
         if self._recorder.is_stuck:  # one at a time, to see whether the database takes it
             return not self._slots.held and not self._recorder.backlog
-        if self._recorder.backlog >= 2 * self._settings.max_in_flight:
+        if self._recorder.backlog >= UNRECORDED * self._settings.max_in_flight:
             return False  # the database is slow or away: what is sent must be recorded first
+        if self._slots.held_bytes > AHEAD_BYTES // 2:
+            return False
         # Claim in gulps: a statement per freed slot would be all overhead.
         return not self._slots.held or self._slots.free >= 2 * self._settings.max_in_flight
 
@@ -174,6 +174,7 @@ class Engine:
         """Lease a batch and start what may start; say whether another claim would find more."""
         request = ClaimRequest(
             limit=1 if self._recorder.is_stuck else self._slots.free,
+            max_bytes=AHEAD_BYTES - self._slots.held_bytes,
             per_lane=self._slots.per_lane,
             busy=self._busy(),
             token=uuid4().hex,
@@ -187,7 +188,7 @@ class Engine:
         if not leases:
             # The walk reached the end of the lanes: go round once more before resting.
             at_start, self._after = self._after == ("", ""), ("", "")
-            return _found(request, leases) if at_start else await self._claim()
+            return found(request, claim) if at_start else await self._claim()
         self._clock_offset_s = claim.now_s - time.time()
         lanes = {(lease.tenant_id, lease.destination_id) for lease in leases}
         # A claim that met fewer lanes than it may has seen them all: the next starts afresh.
@@ -206,7 +207,7 @@ class Engine:
             else:
                 self._recorder.add(self._settle(lease, UNSIGNABLE, claim.now_s))
         self._start_waiting()
-        return _found(request, leases)
+        return found(request, claim)
 
     async def _lease(self, request: ClaimRequest) -> Claim:
         async with self._database.hot() as c:
@@ -244,17 +245,24 @@ class Engine:
     # send
 
     def _start(self, ready: Ready) -> None:
-        task = asyncio.create_task(self._attempt(ready))
-        self._tasks[task] = ready.lease
-        task.add_done_callback(self._finish)
+        task = asyncio.create_task(self._fill_slot(ready))
+        self._tasks[task] = ready
+        task.add_done_callback(self._tasks.pop)
 
-    def _finish(self, task: asyncio.Task[None]) -> None:
-        lease = self._tasks.pop(task)
-        if not task.cancelled() and (bug := task.exception()):
-            log.error("attempt.crashed", delivery_id=lease.id, exc_info=bug)
-        if ready := self._slots.finish(lease.destination_id):
-            self._start(ready)
-        self._tell_of_room()
+    async def _fill_slot(self, first: Ready) -> None:
+        """Attempt one after the other, as long as something may start in this slot."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # for the types: a coroutine runs in a task
+        ready: Ready | None = first
+        while ready:
+            self._tasks[task] = ready
+            try:
+                await self._attempt(ready)
+            except Exception:
+                log.exception("attempt.crashed", delivery_id=ready.lease.id)
+            finally:
+                ready = self._slots.finish(ready)
+                self._tell_of_room()
 
     def _tell_of_room(self) -> None:
         if self._slots.held <= self._room_at and self._has_room():
@@ -263,8 +271,10 @@ class Engine:
 
     async def _attempt(self, ready: Ready) -> None:
         if self._stopping or time.monotonic() > ready.latest:
-            # Too late to end within the lease: give it back rather than risk a second copy.
-            await self._give_back([ready.lease])
+            # Too late to end within the lease: give it back rather than risk a second copy, and
+            # with it what waits behind it, in one statement.
+            behind = self._slots.withdraw(ready.destination_id)
+            await self._give_back([late.lease for late in (ready, *behind)])
             return
         started_s = time.time() + self._clock_offset_s
         outcome = await self._send(ready, int(started_s))
@@ -340,7 +350,7 @@ class Engine:
             return
         grace_s = min(self._settings.delivery_timeout + 1, SHUTDOWN_GRACE_S)
         _, late = await asyncio.wait(self._tasks, timeout=grace_s)
-        leases = [self._tasks[task] for task in late]
+        leases = [self._tasks[task].lease for task in late]
         for task in late:
             task.cancel()
         if leases:
@@ -356,20 +366,6 @@ class Engine:
             log.info("lease.given_back", deliveries=len(leases))
         except (SQLAlchemyError, OSError) as fault:
             log.warning("lease.kept", deliveries=len(leases), fault=type(fault).__name__)
-
-
-def _found(request: ClaimRequest, leases: list[Lease]) -> Found:
-    """Judge from what a claim was given and what it found."""
-    if leases and request.after:
-        return Found.MORE  # a walk that began behind some lanes says nothing of those
-    lanes = Counter(lease.destination_id for lease in leases)
-    share = min(request.per_lane, math.ceil(request.limit / max(1, len(lanes))))
-    if len(lanes) >= LANES_PER_CLAIM or len(leases) >= request.limit:
-        return Found.MORE
-    held = lanes + Counter(request.busy)
-    if any(n >= request.per_lane for n in held.values()):
-        return Found.CAPPED
-    return Found.MORE if any(n >= share for n in lanes.values()) else Found.ALL
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

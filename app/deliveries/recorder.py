@@ -13,8 +13,9 @@ from app.observability import metrics
 
 log = structlog.get_logger(__name__)
 
-#: A batch is written when this much has ended, or this long after the first did.
+#: A batch is written when this much has ended, or this long after the first did; at most BATCH_MAX.
 BATCH: Final = 200
+BATCH_MAX: Final = 1_000
 LINGER_S: Final = 0.004
 #: How long to wait after the database refused us, doubling up to the last.
 BACKOFF_S: Final = (0.1, 5.0)
@@ -56,7 +57,7 @@ class Recorder:
     async def flush(self) -> None:
         """Write all that has ended; try until the database takes it."""
         backoff = Backoff()
-        while batch := self._settled[: 2 * BATCH]:
+        while batch := self._settled[:BATCH_MAX]:
             try:
                 async with self._database.hot() as c:
                     ours = await self._store.record(c, batch)

@@ -9,8 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 
 #: Leases held, as a multiple of what may be in flight: a claim takes as long as a few batches of
-#: quick sends, because its round trips wait in the same loop.
-AHEAD: Final = 6
+#: quick sends, and until it is back the slots live on what was claimed before.
+AHEAD: Final = 12
+#: Bodies held, in bytes: large events are claimed fewer at a time.
+AHEAD_BYTES: Final = 64 * 1024 * 1024
 
 
 class Item(Protocol):
@@ -18,6 +20,11 @@ class Item(Protocol):
 
     @property
     def destination_id(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that it holds."""
+        ...
 
 
 T = TypeVar("T", bound=Item)
@@ -33,6 +40,7 @@ class Slots(Generic[T]):
         self._in_flight = 0
         self._waiting: OrderedDict[str, deque[T]] = OrderedDict()
         self._waiting_count = 0
+        self._held_bytes = 0
 
     @property
     def in_flight(self) -> int:
@@ -42,6 +50,10 @@ class Slots(Generic[T]):
     def held(self) -> int:
         """Leases in our hands: in flight, or waiting for a slot."""
         return self._in_flight + self._waiting_count
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held_bytes
 
     @property
     def free(self) -> int:
@@ -64,6 +76,7 @@ class Slots(Generic[T]):
         for item in items:
             self._waiting.setdefault(item.destination_id, deque()).append(item)
             self._waiting_count += 1
+            self._held_bytes += item.size
 
     def start(self) -> Iterator[T]:
         """Yield what may start now, one destination after the other, taking a slot for each."""
@@ -75,20 +88,26 @@ class Slots(Generic[T]):
             if self._in_flight >= self._overall:
                 return
 
-    def finish(self, destination_id: str) -> T | None:
-        """Free a slot; return what may start in it, of the same destination if any waits."""
+    def finish(self, item: T) -> T | None:
+        """Free its slot; return what may start in it, of the same destination if any waits."""
+        destination_id = item.destination_id
         self._in_flight -= 1
+        self._held_bytes -= item.size
         self._sending[destination_id] -= 1
         if not self._sending[destination_id]:
             del self._sending[destination_id]
         return self._take(destination_id) or next(self.start(), None)
 
+    def withdraw(self, destination_id: str) -> list[T]:
+        """Take back what waits for one destination."""
+        left = list(self._waiting.pop(destination_id, ()))
+        self._waiting_count -= len(left)
+        self._held_bytes -= sum(item.size for item in left)
+        return left
+
     def drain(self) -> list[T]:
         """Take back everything that waits."""
-        left = [item for items in self._waiting.values() for item in items]
-        self._waiting.clear()
-        self._waiting_count = 0
-        return left
+        return [item for name in list(self._waiting) for item in self.withdraw(name)]
 
     def _take(self, destination_id: str) -> T | None:
         items = self._waiting.get(destination_id)

@@ -1,5 +1,6 @@
 """The hot statements behind one small interface; one implementation per database engine."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -50,13 +51,17 @@ def lease_of(row: Any, token: str, wait_s: float = 0.0, *, strict: bool = False)
 
 
 class ClaimRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """How much to claim, and for whom not: `busy` counts what is in flight per destination."""
+    """How much to claim, and for whom not: `busy` counts what is in flight per destination.
+
+    The batch ends with the delivery whose body brings it to `max_bytes`.
+    """
 
     limit: int
     per_lane: int
     busy: Mapping[str, int]
     token: str
     lease_s: float
+    max_bytes: int = sys.maxsize
     after_tenant: str = ""
     after: str = ""  # a destination id: the walk over lanes goes on behind it
 
@@ -68,6 +73,11 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     bodies: dict[str, bytes]  # what to send, by event id
     rules_due: bool  # whether a destination with rules of its own has something due
     now_s: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of the bodies of all leases; a body that several share counts for each."""
+        return sum(len(self.bodies.get(lease.event_id, b"")) for lease in self.leases)
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -62,16 +62,24 @@ WITH RECURSIVE walk AS (
     -- No lane locks more than its share, so that workers who claim at once all find something.
     SELECT least(%(per_lane)s, ceil(%(limit)s / greatest(1.0, count(*))))::int AS n FROM lanes
 ), due AS MATERIALIZED (
-    SELECT lanes.tenant_id, d.id, lanes.quota,
+    SELECT lanes.tenant_id, d.id, d.event_id, lanes.quota,
            row_number() OVER (PARTITION BY lanes.destination_id) AS rank
       FROM lanes CROSS JOIN LATERAL (
-        SELECT id FROM delivery
+        SELECT id, event_id FROM delivery
          WHERE tenant_id = lanes.tenant_id AND destination_id = lanes.destination_id
            AND {_WAITING} AND next_attempt_at <= now()
          ORDER BY next_attempt_at LIMIT (SELECT n FROM share)
          FOR UPDATE SKIP LOCKED) d
+), laden AS (
+    SELECT due.*, e.body,
+           sum(octet_length(e.body)) OVER (ORDER BY due.rank, due.id) - octet_length(e.body) AS load
+      FROM due LEFT JOIN LATERAL (
+        SELECT body FROM event WHERE tenant_id = due.tenant_id AND id = due.event_id LIMIT 1) e
+        ON true
+     WHERE rank <= quota
 ), picked AS MATERIALIZED (
-    SELECT tenant_id, id FROM due WHERE rank <= quota ORDER BY rank LIMIT %(limit)s
+    SELECT tenant_id, id, body FROM laden WHERE coalesce(load, 0) < %(max_bytes)s
+     ORDER BY rank LIMIT %(limit)s
 ), claimed AS (
     UPDATE delivery d
        SET state = 'delivering', next_attempt_at = NULL,
@@ -79,13 +87,12 @@ WITH RECURSIVE walk AS (
       FROM picked p
      WHERE d.tenant_id = p.tenant_id AND d.id = p.id
     RETURNING d.tenant_id, d.id, d.destination_id, d.event_id, d.event_type, d.attempt_count,
-              d.retries_used, d.trigger
+              d.retries_used, d.trigger, p.body
 )
 -- One round trip: each body comes once, and even an empty claim tells the time.
-SELECT extract(epoch FROM now())::float8, {RULES_DUE}, c.*,
-       CASE WHEN row_number() OVER (PARTITION BY c.event_id) = 1 THEN
-            (SELECT e.body FROM event e WHERE e.tenant_id = c.tenant_id AND e.id = c.event_id)
-       END
+SELECT extract(epoch FROM now())::float8, {RULES_DUE}, c.tenant_id, c.id, c.destination_id,
+       c.event_id, c.event_type, c.attempt_count, c.retries_used, c.trigger,
+       CASE WHEN row_number() OVER (PARTITION BY c.event_id) = 1 THEN c.body END
   FROM (VALUES (1)) AS once LEFT JOIN claimed c ON true
 """
 
@@ -231,6 +238,7 @@ class PostgresStore:
                     "busy_ids": list(request.busy),
                     "busy_n": list(request.busy.values()),
                     "limit": request.limit,
+                    "max_bytes": request.max_bytes,
                     "lease_s": request.lease_s,
                     "token": request.token,
                 },

@@ -54,8 +54,9 @@ WITH RECURSIVE walk(destination_id) AS (
                AND d.destination_id = w.destination_id) <= :now
        AND coalesce(b.value, 0) < :per_lane
      LIMIT {LANES_PER_CLAIM}
-), picked AS (
-    SELECT j.value AS row, j.key AS rank
+), laden AS (
+    SELECT j.value AS row, j.key AS rank,
+           sum(length(e.body)) OVER (ORDER BY j.key, j.value) - length(e.body) AS load
       FROM lanes
       JOIN json_each((SELECT json_group_array(due.rowid) FROM (
                SELECT d.rowid FROM delivery d
@@ -63,8 +64,11 @@ WITH RECURSIVE walk(destination_id) AS (
                   AND d.destination_id = lanes.destination_id
                   AND d.next_attempt_at <= :now
                 ORDER BY d.next_attempt_at LIMIT :per_lane) AS due)) j
+      JOIN delivery d ON d.rowid = j.value
+      LEFT JOIN event e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
      WHERE j.key < lanes.quota
-     ORDER BY j.key LIMIT :limit
+), picked AS (
+    SELECT row FROM laden WHERE coalesce(load, 0) < :max_bytes ORDER BY rank LIMIT :limit
 )
 UPDATE delivery
    SET state = 'delivering', next_attempt_at = NULL, lease_until = :until, lease_token = :token
@@ -209,6 +213,7 @@ class SqliteStore:
                 "per_lane": request.per_lane,
                 "busy": _json(dict(request.busy)),
                 "limit": request.limit,
+                "max_bytes": request.max_bytes,
                 "now": now,
                 "until": now + int(request.lease_s * 1000),
                 "token": request.token,

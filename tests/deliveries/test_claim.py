@@ -1,6 +1,7 @@
 """What may be claimed, by how many, how fairly, and who wins when a lease was lost."""
 
 import asyncio
+import sys
 from collections import Counter
 from uuid import uuid4
 
@@ -31,6 +32,7 @@ async def claim(
     busy: dict[str, int] | None = None,
     lease_s: float = 30.0,
     after: tuple[str, str] = ("", ""),
+    max_bytes: int = sys.maxsize,
 ) -> Claim:
     request = ClaimRequest(
         limit=limit,
@@ -40,6 +42,7 @@ async def claim(
         lease_s=lease_s,
         after_tenant=after[0],
         after=after[1],
+        max_bytes=max_bytes,
     )
     async with world.database.begin() as c:
         return await world.services.store.claim(c, request)
@@ -113,6 +116,15 @@ async def test_what_is_in_flight_counts_against_the_share_of_its_destination(wor
     taken = await claim(world, per_lane=16, busy={crowded: 10, other: 16})
 
     assert {crowded: 6} == Counter(lease.destination_id for lease in taken.leases)
+
+
+async def test_a_claim_ends_with_the_body_that_fills_it_and_always_takes_one(world: World) -> None:
+    await make_due(world, 10)
+    (one,) = (await claim(world, limit=1)).bodies.values()
+
+    assert 3 == len((await claim(world, max_bytes=2 * len(one) + 1)).leases)
+    assert 1 == len((await claim(world, max_bytes=1)).leases)
+    assert 5 == len((await claim(world)).leases)
 
 
 async def test_the_walk_goes_on_behind_the_last_destination(world: World) -> None:
@@ -269,11 +281,11 @@ async def claim_plan(database: Database) -> str:
     async with database.begin() as c:
         if database.dialect == "sqlite":
             values = {"after": "", "per_lane": 5, "busy": "{}", "now": 1, "limit": 5,
-                      "until": 2, "token": "t"}  # fmt: skip
+                      "max_bytes": 9, "until": 2, "token": "t"}  # fmt: skip
             rows = await c.exec_driver_sql(f"EXPLAIN QUERY PLAN {store_sqlite.CLAIM}", values)
             return "\n".join(str(row[3]) for row in rows)
         await c.exec_driver_sql("SET LOCAL enable_seqscan = off")
         values = {"after_tenant": "", "after": "", "per_lane": 5, "busy_ids": [], "busy_n": [],
-                  "limit": 5, "lease_s": 5.0, "token": "t"}  # fmt: skip
+                  "limit": 5, "max_bytes": 9, "lease_s": 5.0, "token": "t"}  # fmt: skip
         rows = await c.exec_driver_sql(f"EXPLAIN {store_postgres.CLAIM}", values)
         return "\n".join(row[0] for row in rows)

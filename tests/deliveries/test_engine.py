@@ -9,10 +9,10 @@ import pytest
 from standardwebhooks import Webhook
 
 from app.deliveries import engine
-from app.deliveries.engine import Found, _found
+from app.deliveries.claiming import Found, found
 from app.deliveries.models import Trigger
-from app.deliveries.store import LANES_PER_CLAIM, ClaimRequest, Lease
-from tests.behaviours import answer, fail_first
+from app.deliveries.store import LANES_PER_CLAIM, Claim, ClaimRequest, Lease
+from tests.behaviours import answer, fail_first, slow
 from tests.receiver import Receiver
 from tests.world import World
 
@@ -124,6 +124,30 @@ async def test_what_cannot_be_recorded_is_not_sent_again_and_again(
     assert EVENTS <= arrived.total() <= most
 
 
+async def test_what_waits_too_long_behind_a_slow_receiver_goes_back_together(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "LEASE_MARGIN_S", engine.START_MARGIN_S + 0.3)
+    given_back: list[int] = []
+    give_back = engine.Engine._give_back
+
+    async def counted(one: engine.Engine, leases: list[Lease]) -> None:
+        given_back.append(len(leases))
+        await give_back(one, leases)
+
+    monkeypatch.setattr(engine.Engine, "_give_back", counted)
+    async with Receiver(slow(0.5)) as receiver:
+        await world.make_destination(receiver.url)
+        for _ in range(4):
+            await world.publish()
+        async with world.worker(max_in_flight_per_destination=2, delivery_timeout=5.0):
+            await world.until(lambda: _all_delivered(world, 4))
+        arrived = Counter(request.header("webhook-id") for request in receiver.requests)
+
+    assert max(given_back) > 1  # in one statement, not one by one
+    assert (4, 4) == (len(arrived), arrived.total())
+
+
 async def test_a_secret_under_a_lost_key_fails_in_the_open_and_is_delivered_when_it_is_back(
     world: World,
 ) -> None:
@@ -179,7 +203,7 @@ async def _count(receiver: Receiver, wanted: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("after", "lanes", "each", "found"),
+    ("after", "lanes", "each", "says"),
     [
         ("", 3, 2, Found.ALL),
         ("", 3, 64, Found.CAPPED),
@@ -190,7 +214,7 @@ async def _count(receiver: Receiver, wanted: int) -> bool:
     ],
 )
 def test_a_claim_says_whether_another_would_find_more(
-    after: str, lanes: int, each: int, found: Found
+    after: str, lanes: int, each: int, says: Found
 ) -> None:
     request = ClaimRequest(limit=800, per_lane=64, busy={}, token="t", lease_s=30, after=after)
     leases = [
@@ -199,4 +223,14 @@ def test_a_claim_says_whether_another_would_find_more(
         for n in range(each)
     ]
 
-    assert found is _found(request, leases)
+    claim = Claim(leases=leases, bodies={"evt": b"{}"}, rules_due=False, now_s=0.0)
+    assert says is found(request, claim)
+
+
+def test_a_claim_that_was_cut_by_its_size_leaves_more() -> None:
+    request = ClaimRequest(limit=800, per_lane=64, busy={}, token="t", lease_s=30, max_bytes=4)
+    leases = [Lease("acme", n, "dst", "evt", "a", 0, 0, Trigger.SCHEDULED, "t") for n in "ab"]
+
+    for body, says in ((b"{}", Found.MORE), (b"1", Found.ALL)):
+        claim = Claim(leases=leases, bodies={"evt": body}, rules_due=False, now_s=0.0)
+        assert says is found(request, claim)

@@ -13,6 +13,7 @@ from app.deliveries.slots import Slots
 class One:
     destination_id: str
     number: int = 0
+    size: int = 0
 
 
 def test_a_batch_starts_up_to_each_destinations_share() -> None:
@@ -28,9 +29,9 @@ def test_a_freed_slot_goes_to_the_same_destination_first() -> None:
     slots.add([One("a", 1), One("a", 2), One("b", 3), One("c", 4)])
     assert [1, 3] == [item.number for item in slots.start()]
 
-    assert One("a", 2) == slots.finish("a")
-    assert One("c", 4) == slots.finish("b")
-    assert slots.finish("a") is None
+    assert One("a", 2) == slots.finish(One("a"))
+    assert One("c", 4) == slots.finish(One("b"))
+    assert slots.finish(One("a")) is None
 
 
 def test_what_waits_can_be_taken_back() -> None:
@@ -40,6 +41,17 @@ def test_what_waits_can_be_taken_back() -> None:
 
     assert {2, 3} == {item.number for item in slots.drain()}
     assert (1, 1) == (slots.held, slots.in_flight)
+
+
+def test_what_waits_for_one_destination_can_be_taken_back_alone() -> None:
+    slots: Slots[One] = Slots(overall=1, each=1)
+    slots.add([One("a", 1), One("a", 2), One("a", 3), One("b", 4)])
+    (first,) = slots.start()
+
+    assert [2, 3] == [item.number for item in slots.withdraw("a")]
+    assert slots.withdraw("a") == []
+    assert slots.held == 2
+    assert slots.finish(first) == One("b", 4)
 
 
 @given(
@@ -58,10 +70,22 @@ def test_limits_hold_and_no_slot_idles_while_something_may_start(
             flying.update(item.destination_id for item in slots.start())
         elif flying[destination]:
             flying[destination] -= 1
-            if item := slots.finish(destination):
+            if item := slots.finish(One(destination)):
                 flying[item.destination_id] += 1
         assert flying.total() == slots.in_flight <= overall
         assert max(flying.values(), default=0) <= each
         waiting = Counter(slots.busy()) - flying
         if slots.in_flight < overall:
             assert all(flying[one] == each for one in waiting)
+
+
+def test_it_knows_how_much_memory_is_held() -> None:
+    slots: Slots[One] = Slots(overall=1, each=1)
+    slots.add([One("a", 1, size=10), One("a", 2, size=20), One("b", 3, size=40)])
+    (first,) = slots.start()
+    assert slots.held_bytes == 70
+
+    second = slots.finish(first)
+    assert (second, slots.held_bytes) == (One("a", 2, size=20), 60)
+    slots.drain()
+    assert slots.held_bytes == 20
