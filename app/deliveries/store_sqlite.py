@@ -54,9 +54,8 @@ WITH RECURSIVE walk(destination_id) AS (
                AND d.destination_id = w.destination_id) <= :now
        AND coalesce(b.value, 0) < :per_lane
      LIMIT {LANES_PER_CLAIM}
-), laden AS (
-    SELECT j.value AS row, j.key AS rank,
-           sum(length(e.body)) OVER (ORDER BY j.key, j.value) - length(e.body) AS load
+), sized AS MATERIALIZED (  -- else the sort of the window would carry the bodies themselves
+    SELECT j.value AS row, j.key AS rank, length(e.body) AS size
       FROM lanes
       JOIN json_each((SELECT json_group_array(due.rowid) FROM (
                SELECT d.rowid FROM delivery d
@@ -67,6 +66,8 @@ WITH RECURSIVE walk(destination_id) AS (
       JOIN delivery d ON d.rowid = j.value
       LEFT JOIN event e ON e.tenant_id = d.tenant_id AND e.id = d.event_id
      WHERE j.key < lanes.quota
+), laden AS (
+    SELECT row, rank, sum(size) OVER (ORDER BY rank, row) - size AS load FROM sized
 ), picked AS (
     SELECT row FROM laden WHERE coalesce(load, 0) < :max_bytes ORDER BY rank LIMIT :limit
 )

@@ -41,6 +41,8 @@ TENANT: Final = "bench"
 NEVER_TYPE: Final = "bench.unheard"
 #: Rows are written in sets of this many.
 CHUNK: Final = 2_000
+#: … or so many bytes of payload.
+CHUNK_BYTES: Final = 16 * 1024 * 1024
 #: With nothing new at the receiver for so long, what is missing counts as lost.
 STALLED_S: Final = 30.0
 LOOK_EVERY_S: Final = 0.05
@@ -105,8 +107,9 @@ class Stage:
     ) -> list[str]:
         """Write rows that are due, round and round the targets; return the event of each."""
         made: list[str] = []
+        chunk = max(1, min(CHUNK, CHUNK_BYTES // self.plan.payload_bytes))
         while len(made) < count:
-            events = new_events(min(CHUNK, count - len(made)), self.plan.payload_bytes)
+            events = new_events(min(chunk, count - len(made)), self.plan.payload_bytes)
             owed = [
                 Owed(TENANT, new_id("dlv"), targets[n % len(targets)], event.id, event.type)
                 for n, event in enumerate(events, start=len(made))
