@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from app.runtime import calm_collector
 from tests import summary
 from tests.postgres import GIVEN, Server, running_server
 from tests.world import World, build, open_world
@@ -46,6 +47,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "processes" if Path(path).parts[1] in ONE_AT_A_TIME else path
 
     return ByFile(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was loaded and collected out of every later garbage collection."""
+    calm_collector()
 
 
 @pytest.hookimpl(trylast=True)
