@@ -19,9 +19,9 @@ from tests.world import World, build, open_world
 
 ENGINES = ("sqlite", "postgresql")
 HERE = Path(__file__).parent
-#: Tests of real processes and browsers run one after the other: beside each other they would be
-#: late through no fault of the product.
-ONE_AT_A_TIME = ("browser", "chaos", "cli", "deploy", "guide", "observability", "sso", "tools")
+#: Whole installations under load and browsers run one after the other: beside each other they
+#: would be late through no fault of the product. Whatever else is tested runs beside them.
+ONE_AT_A_TIME = ("browser", "chaos", "tools")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
