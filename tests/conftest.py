@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from app.runtime import calm_collector
+from app.collector import calm_collector
 from tests import summary
 from tests.postgres import GIVEN, Server, running_server
 from tests.world import World, build, open_world
