@@ -3,9 +3,11 @@
 import sys
 
 from app.cli import run
+from app.collector import collect_rarely
 
 
 def main() -> None:
+    collect_rarely()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -34,11 +34,10 @@ GZIP_LEVEL: Final = 4
 
 def create_app(settings: Settings | None = None) -> Litestar:
     """Build the web application; without settings they are read from the environment."""
-    settings = settings or Settings.from_env(os.environ)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with services_for(settings) as services:
+        async with services_for(app.state.settings) as services:
             app.state.services = services
             yield
 
@@ -59,8 +58,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
             "gzip", gzip_compress_level=GZIP_LEVEL, exclude=["^/live$"]
         ),
         logging_config=None,
-        state=State({"settings": settings, "limits": Limits()}),
+        state=state_of(settings or Settings.from_env(os.environ)),
     )
+
+
+def state_of(settings: Settings) -> State:
+    """Return all that one run of the application keeps; its lifespan adds the services."""
+    return State({"settings": settings, "limits": Limits()})
 
 
 def _no_such_route(request: Request[Any, Any, Any], fault: NotFoundException) -> Response[Any]:

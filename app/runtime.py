@@ -1,8 +1,5 @@
 """What web and worker share when put together: keys, egress, traces, checks before a start."""
 
-import gc
-from typing import Final
-
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.crypto import Keyring, local_keys
@@ -15,19 +12,6 @@ from app.observability.tracing import Tracing
 from app.sending.egress import EgressAllow, EgressPolicy
 from app.sending.resolver import SystemResolver
 from app.settings import Settings
-
-#: A batch makes and drops tens of thousands of objects, none of them in a ring.
-YOUNG_OBJECTS: Final = 50_000
-
-
-def calm_collector() -> None:
-    """Leave what a start has loaded out of every later garbage collection, and collect rarely.
-
-    With Python's own thresholds a busy worker spends a sixth of its time looking for rings.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 100)
 
 
 def keyring_of(settings: Settings) -> Keyring:

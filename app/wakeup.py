@@ -5,6 +5,7 @@ on them, and nobody who publishes an event waits for them.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final, Self
@@ -29,6 +30,8 @@ JOB_TIMEOUT_S: Final = 60
 RING_GAP_S: Final = 0.005
 #: A tenant's watchers are told at most this often.
 PULSE_GAP_S: Final = 0.2
+#: After a hint that failed, the next one waits so long.
+FAULT_GAP_S: Final = 1.0
 #: The PostgreSQL channels on which tenants' changes, and work that is due, are told.
 LIVE_CHANNEL: Final = "oneprotect_live"
 DUE_CHANNEL: Final = "oneprotect_due"
@@ -169,6 +172,7 @@ class Coalesced:
         self._gap_s = gap_s
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def call(self) -> None:
         self._wanted = True
@@ -182,12 +186,18 @@ class Coalesced:
                 await self._action()
             except Exception as fault:  # noqa: BLE001  # a hint: whatever the broker says, polls cover it
                 log.warning("hint.lost", fault=type(fault).__name__)
-                await asyncio.sleep(1.0)
-            await asyncio.sleep(self._gap_s)
+                await self._rest(FAULT_GAP_S)
+            await self._rest(self._gap_s)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but not while somebody waits for us to close."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
 
     async def close(self) -> None:
-        """Let a call that is under way end."""
+        """Let a call that is under way end, and the one that was wanted meanwhile."""
+        self._closing.set()
         if self._task is not None and not self._task.done():
-            self._gap_s = 0
             await asyncio.wait([self._task], timeout=1.0)
             self._task.cancel()

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import audit
 from app.audit import Action, Target, upkeep
 from app.audit.models import SYSTEM
+from app.collector import calm_collector
 from app.crypto import Keyring
 from app.database import Database, utcnow
 from app.deliveries import control, heartbeat, partitions, replaying, retention, watch
@@ -28,7 +29,7 @@ from app.errors import NotFound, SettingsError
 from app.identity.models import PLATFORM
 from app.observability.logs import set_up_logs
 from app.observability.tracing import Tracing
-from app.runtime import calm_collector, check_before_start, egress_of, keyring_of, tracing_of
+from app.runtime import check_before_start, egress_of, keyring_of, tracing_of
 from app.sending.transport import Sender
 from app.settings import Settings
 from app.wakeup import (

@@ -12,15 +12,16 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
+from app.collector import calm_collector
 from tests import summary
 from tests.postgres import GIVEN, Server, running_server
 from tests.world import World, build, open_world
 
 ENGINES = ("sqlite", "postgresql")
 HERE = Path(__file__).parent
-#: Tests of real processes and browsers run one after the other: beside each other they would be
-#: late through no fault of the product.
-ONE_AT_A_TIME = ("browser", "chaos", "cli", "deploy", "guide", "observability", "sso", "tools")
+#: Whole installations under load and browsers run one after the other: beside each other they
+#: would be late through no fault of the product. Whatever else is tested runs beside them.
+ONE_AT_A_TIME = ("browser", "chaos", "tools")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +47,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "processes" if Path(path).parts[1] in ONE_AT_A_TIME else path
 
     return ByFile(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was loaded and collected out of every later garbage collection."""
+    calm_collector()
 
 
 @pytest.hookimpl(trylast=True)

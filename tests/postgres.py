@@ -14,6 +14,9 @@ from pathlib import Path
 import psycopg
 
 GIVEN = "ONEPROTECT_TEST_DATABASE_URL"
+SHARED_MEMORY = Path("/dev/shm")
+#: For the write-ahead log and the databases of two processes at once.
+ROOM_BYTES = 4 * 2**30
 
 
 class Server:
@@ -83,11 +86,19 @@ def find_tools() -> tuple[Path, Path | None]:
     return bin_dir, bin_dir.parent
 
 
+def _memory() -> Path | None:
+    """Where files cost no disk, given room: most tests copy a database, and drop it."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(SHARED_MEMORY).free >= ROOM_BYTES:
+            return SHARED_MEMORY
+    return None
+
+
 @contextlib.contextmanager
 def running_server() -> Iterator[Server]:
     """Start a server that ends with the block; as `nobody` when we are root, as it insists."""
     bin_dir, tree = find_tools()
-    home = Path(tempfile.mkdtemp(prefix="op-pg-"))
+    home = Path(tempfile.mkdtemp(prefix="op-pg-", dir=_memory()))
     user = None
     try:
         if os.geteuid() == 0:

@@ -42,7 +42,7 @@ def serve() -> None:
     sock = ports.listen(settings.host, settings.port, setting="ONEPROTECT_PORT")
     asyncio.run(preflight.require_ready(settings))
     from app.asgi import create_app
-    from app.runtime import calm_collector
+    from app.collector import calm_collector
 
     click.echo(f"listens on {ports.address(sock)}")
     application = create_app(settings)

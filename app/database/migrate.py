@@ -1,5 +1,6 @@
 """Bring the database to the newest schema, and say which one it has."""
 
+import functools
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +47,7 @@ async def current_revision(database: Database) -> str | None:
 
 
 def newest_revision() -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
+    head = _scripts().get_current_head()
     if head is None:
         raise RuntimeError("migrations/ holds no revision")
     return head
@@ -54,8 +55,13 @@ def newest_revision() -> str:
 
 def known_revisions() -> frozenset[str]:
     """Every revision this code knows; a database beyond them is newer than the code."""
-    scripts = ScriptDirectory.from_config(_config())
-    return frozenset(script.revision for script in scripts.walk_revisions())
+    return frozenset(script.revision for script in _scripts().walk_revisions())
+
+
+@functools.cache
+def _scripts() -> ScriptDirectory:
+    """Read the migrations once: they do not change while a process lives."""
+    return ScriptDirectory.from_config(_config())
 
 
 def _config() -> Config:

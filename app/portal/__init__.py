@@ -5,7 +5,6 @@ from typing import Final
 from litestar import Router
 from litestar.di import Provide
 
-from app.limiter import Limiter
 from app.portal import (
     assets,
     audit,
@@ -42,7 +41,6 @@ MAX_FORM_BYTES: Final = 64 * 1024
 
 
 def portal_router() -> Router:
-    checks = Limiter(url_check.TYPING)
     return Router(
         "/",
         route_handlers=[
@@ -103,10 +101,7 @@ def portal_router() -> Router:
         guards=[guard],
         middleware=[SecurityHeaders()],
         exception_handlers=PAGE_HANDLERS,
-        dependencies={
-            "principal": Provide(provide_principal, sync_to_thread=False),
-            "checks": Provide(lambda: checks, sync_to_thread=False),
-        },
+        dependencies={"principal": Provide(provide_principal, sync_to_thread=False)},
         request_max_body_size=MAX_FORM_BYTES,
         include_in_schema=False,
     )

@@ -4,13 +4,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from argon2 import extract_parameters
 from sqlalchemy import select, update
 
 from app.audit.models import SYSTEM, AuditEntry
 from app.crypto import token_hash
 from app.database import utcnow
 from app.errors import Conflict, Invalid, NotFound, Unauthenticated
-from app.identity import service
+from app.identity import passwords, service
 from app.identity.demo import DEMO_PASSWORD
 from app.identity.models import PLATFORM, Member, PortalSession
 from app.identity.permissions import Role
@@ -111,6 +112,13 @@ async def test_wrong_members_are_refused(world: World) -> None:
                 await service.create_member(
                     session, **PERSON | {"email": "other@globex.example"} | changed
                 )
+
+
+def test_a_password_for_nobody_is_compared_at_the_cost_of_a_real_one() -> None:
+    real = passwords.hash_password("correct horse battery")
+
+    assert extract_parameters(passwords.DECOY) == extract_parameters(real)
+    assert not passwords.password_matches(None, "no account has this password")
 
 
 async def test_the_platform_role_belongs_to_the_platform_and_to_no_tenant(world: World) -> None:

@@ -140,6 +140,7 @@ async def test_a_backup_that_was_put_back_elsewhere_holds_the_same_rows(
         async with here.worker():
             await here.publish(id="once")
             await here.until(lambda: here.deliveries(state="delivered"))
+    await here.services.bell.close()  # the last hint is told: nothing is written from here on
     file, there = tmp_path / "copy", empty_url()
 
     size = await back_up(here.url, file)
