@@ -12,7 +12,6 @@ from app.api.auth import needs
 from app.api.paging import DEFAULT_LIMIT, Limit, Moment, Page, below_id, page_of, words
 from app.api.problems import documented
 from app.api.schemas import takes
-from app.database import utcnow
 from app.deliveries import queries
 from app.deliveries.fanout import Accepted
 from app.deliveries.queries import DeliveryFilter, DeliveryRow, EventFilter, EventRow
@@ -106,7 +105,7 @@ class Events(Controller):
     ) -> Response[Published]:
         own = _own_tenant(principal)
         event = intake.parse_event(await request.body(), own)
-        composed = intake.compose([event], own_tenant=own, now=utcnow(), batch=False)
+        composed = intake.compose([event], own_tenant=own, batch=False)
         (answer,) = await services.publish(
             composed, by_platform=own is None, batch=False, caller=_trace_of(request)
         )
@@ -133,7 +132,7 @@ class Events(Controller):
     ) -> BatchPublished:
         own = _own_tenant(principal)
         events = intake.parse_batch(await request.body(), own)
-        composed = intake.compose(events, own_tenant=own, now=utcnow(), batch=True)
+        composed = intake.compose(events, own_tenant=own, batch=True)
         answers = await services.publish(
             composed, by_platform=own is None, batch=True, caller=_trace_of(request)
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from app.database import new_id
+from app.database.base import moment_of
 from app.errors import FieldError, Invalid, TooLarge, unknown_field
 from app.identity.models import SLUG
 
@@ -166,15 +167,17 @@ def _tenant_fault(value: Any, own_tenant: str | None) -> str | None:
     return None
 
 
-def compose(
-    events: Sequence[EventIn], *, own_tenant: str | None, now: datetime, batch: bool
-) -> list[NewEvent]:
+def compose(events: Sequence[EventIn], *, own_tenant: str | None, batch: bool) -> list[NewEvent]:
     """Check and serialise events; `own_tenant` None means the publisher may name any.
 
     Invalid names every wrong field of every event; TooLarge names the limit.
     """
     errors: list[FieldError] = []
     made: list[NewEvent] = []
+    ids = [new_id("evt") for _ in events]
+    # All were published when the last id was made: ranges of time are walked by id, and none may
+    # be of a later millisecond than its event says.
+    now = moment_of(ids[-1])
     stamp = now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}Z"
     for number, event in enumerate(events):
         at = f"events[{number}]." if batch else ""
@@ -185,7 +188,9 @@ def compose(
         if faults:
             errors += faults
             continue
-        made.append(_serialised(event, data, own_tenant or event.tenant or "", stamp, now))
+        tenant = own_tenant or event.tenant or ""
+        body = _serialised(event, data, ids[number], tenant, stamp)
+        made.append(NewEvent(tenant, ids[number], event.type, body, event.id, now))
     if errors:
         raise Invalid.fields(errors)
     return made
@@ -202,12 +207,10 @@ def _read(event: EventIn, data: bytes) -> dict[str, Any]:
     return {"type": event.type, "data": read, "id": event.id, "tenant": event.tenant}
 
 
-def _serialised(event: EventIn, data: bytes, tenant: str, stamp: str, now: datetime) -> NewEvent:
-    event_id = new_id("evt")
+def _serialised(event: EventIn, data: bytes, event_id: str, tenant: str, stamp: str) -> bytes:
     # Nothing here needs escaping: type and tenant were held against their patterns.
     head = f'{{"id":"{event_id}","type":"{event.type}","timestamp":"{stamp}","tenant":"{tenant}"'
-    body = b"".join((head.encode(), b',"data":', data, b"}"))
-    return NewEvent(tenant, event_id, event.type, body, event.id, now)
+    return b"".join((head.encode(), b',"data":', data, b"}"))
 
 
 class _Data(msgspec.Struct):

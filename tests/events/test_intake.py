@@ -2,17 +2,17 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.database.base import moment_of
 from app.errors import Invalid, TooLarge
 from app.events import intake
 
-NOW = datetime(2026, 11, 23, 14, 5, 6, 789_999, tzinfo=UTC)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False,
     allow_infinity=False) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -24,7 +24,7 @@ JSON = st.recursive(
 
 def composed(raw: bytes, own_tenant: str | None = "acme") -> intake.NewEvent:
     event = intake.parse_event(raw, own_tenant)
-    (made,) = intake.compose([event], own_tenant=own_tenant, now=NOW, batch=False)
+    (made,) = intake.compose([event], own_tenant=own_tenant, batch=False)
     return made
 
 
@@ -40,6 +40,16 @@ def test_any_object_goes_through_byte_for_byte(
     assert made.body.endswith(b',"data":' + sent + b"}")
     assert intake.data_of(made.body) == msgspec.json.decode(sent)
     assert ["id", "type", "timestamp", "tenant", "data"] == list(json.loads(made.body))
+
+
+def test_no_event_is_of_a_later_millisecond_than_it_says() -> None:
+    """Else a replay up to its time of publication would miss it."""
+    event = intake.parse_event(b'{"type":"a.b","data":{}}', "acme")
+    for _ in range(30):
+        made = intake.compose([event] * 200, own_tenant="acme", batch=True)
+        assert made[-1].created_at == max(moment_of(one.id) for one in made)
+        stamp = json.loads(made[0].body)["timestamp"]
+        assert made[0].created_at == made[-1].created_at == datetime.fromisoformat(stamp)
 
 
 @given(raw=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

@@ -175,7 +175,7 @@ def path(number: int) -> str:
 
 def new_events(count: int, payload_bytes: int) -> list[NewEvent]:
     given = EventIn(type=EVENT_TYPE, data=msgspec.Raw(data_of(payload_bytes)))
-    return compose([given] * count, own_tenant=TENANT, now=datetime.now(UTC), batch=True)
+    return compose([given] * count, own_tenant=TENANT, batch=True)
 
 
 @contextlib.asynccontextmanager
