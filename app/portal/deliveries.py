@@ -21,7 +21,6 @@ from app.portal.exports import sent
 from app.portal.fields import form_of, known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import pretty, words
 from app.portal.guards import needs
-from app.portal.live import shared
 from app.portal.rendering import link, page, redirect
 from app.portal.session import local_path
 from app.sending.outcome import OutcomeKind
@@ -115,14 +114,10 @@ def view_of(request: Http) -> View:
     return View(wanted, {name: query_text(request, name) for name in names})
 
 
-@get("/deliveries", opt=needs(Permission.DELIVERY_READ))
+@get("/deliveries", opt=needs(Permission.DELIVERY_READ, live=True))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await shared(request, services, principal, lambda: _show(request, services, principal))
-
-
-async def _show(request: Http, services: Services, principal: Principal) -> Response[Any]:
     view = view_of(request)
     below = query_id(request, "below", "dlv")
     opened = query_id(request, "delivery", "dlv")

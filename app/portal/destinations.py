@@ -25,7 +25,7 @@ from app.portal.deliveries import PAGE_SIZE, story_of
 from app.portal.fields import known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import words
 from app.portal.guards import needs
-from app.portal.live import health, shared
+from app.portal.live import health
 from app.portal.rendering import link, page
 from app.sending.outcome import OutcomeKind
 from app.services import Services
@@ -96,19 +96,14 @@ def _minute(moment: datetime | None) -> str | None:
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M")
 
 
-@get("/integrations/{destination_id:str}", opt=needs(Permission.DESTINATION_READ))
+@get("/integrations/{destination_id:str}", opt=needs(Permission.DESTINATION_READ, live=True))
 async def show(
     request: Http,
     destination_id: FromPath[str],
     services: NamedDependency[Services],
     principal: NamedDependency[Principal],
 ) -> Response[Any]:
-    return await shared(
-        request,
-        services,
-        principal,
-        lambda: destination_page(request, services, principal, destination_id),
-    )
+    return await destination_page(request, services, principal, destination_id)
 
 
 async def destination_page(

@@ -18,7 +18,6 @@ from app.portal.exports import sent
 from app.portal.fields import known_id, query_id, query_moment, query_text
 from app.portal.formats import pretty
 from app.portal.guards import needs
-from app.portal.live import shared
 from app.portal.rendering import link, page
 from app.services import Services
 
@@ -33,14 +32,10 @@ def _wanted(request: Http) -> EventFilter:
     )
 
 
-@get("/events", opt=needs(Permission.EVENT_READ))
+@get("/events", opt=needs(Permission.EVENT_READ, live=True))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await shared(request, services, principal, lambda: _show(request, services, principal))
-
-
-async def _show(request: Http, services: Services, principal: Principal) -> Response[Any]:
     wanted, below = _wanted(request), query_id(request, "below", "evt")
     filters = {name: query_text(request, name) for name in FILTERS}
     async with services.database.reading(principal.tenant_id) as session:
@@ -70,7 +65,7 @@ async def export(
     return sent(request, "events", EventRow, rows)
 
 
-@get("/events/{event_id:str}", opt=needs(Permission.EVENT_READ))
+@get("/events/{event_id:str}", opt=needs(Permission.EVENT_READ, live=True))
 async def show_one(
     request: Http,
     event_id: FromPath[str],
@@ -78,14 +73,6 @@ async def show_one(
     principal: NamedDependency[Principal],
 ) -> Response[Any]:
     known_id(event_id, "evt")
-    return await shared(
-        request, services, principal, lambda: _show_one(request, services, principal, event_id)
-    )
-
-
-async def _show_one(
-    request: Http, services: Services, principal: Principal, event_id: str
-) -> Response[Any]:
     wanted = DeliveryFilter(event_id=event_id)
     async with services.database.reading(principal.tenant_id) as session:
         event, body = await queries.get_event(session, principal.tenant_id, event_id)

@@ -16,7 +16,7 @@ from app.portal import charts, known_types
 from app.portal.cookies import Http
 from app.portal.fields import form_of, query_choice, query_text, words_of
 from app.portal.guards import needs
-from app.portal.live import health, shared
+from app.portal.live import health
 from app.portal.rendering import link, page
 from app.services import Services
 
@@ -47,13 +47,11 @@ class Created(msgspec.Struct, frozen=True):
     secret: str
 
 
-@get("/integrations", opt=needs(Permission.DESTINATION_READ))
+@get("/integrations", opt=needs(Permission.DESTINATION_READ, live=True))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await shared(
-        request, services, principal, lambda: _page(request, services, principal, DestinationForm())
-    )
+    return await _page(request, services, principal, DestinationForm())
 
 
 @post("/integrations", opt=needs(Permission.DESTINATION_CHANGE))

@@ -1,51 +1,24 @@
 """The stream of ticks: "something of your tenant changed"; what it was, each page asks itself.
 
-What many pages ask for after the same tick is read and rendered once (`shared`); each request is
-still let in, or not, by itself.
+What many pages ask for after the same tick is read once; `refresh` renders and packs it once.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Final
 
-from litestar import MediaType, Response, get
+from litestar import get
 from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from app.deliveries.health import DestinationHealth, Health, Window, health_of_tenant
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
-from app.portal.guards import BACKGROUND, csrf_token, needs, presence_of
+from app.portal.guards import SHARED, needs, presence_of
 from app.portal.presence import Presence
-from app.portal.rendering import is_htmx
 from app.services import Services
 
 RECONNECT_MS: Final = 1_000
-OK: Final = 200
-
-
-async def shared(
-    request: Http,
-    services: Services,
-    principal: Principal,
-    make: Callable[[], Awaitable[Response[Any]]],
-) -> Response[Any]:
-    """Answer a page's own refresh with what `make` gives to all of this role who look at it.
-
-    Only the token of its forms is a person's own; each gets theirs.
-    """
-    if not _is_refresh(request):
-        return await make()  # a whole page also names the person
-
-    async def made() -> tuple[str, Response[Any]]:
-        return csrf_token(request), await make()
-
-    key = principal.role, request.url.path, request.url.query
-    token, answer = await services.hub.once(principal.tenant_id, key, made)
-    if answer.status_code != OK:
-        return answer
-    html = answer.content.replace(token, csrf_token(request))
-    return Response(html, media_type=MediaType.HTML, headers=answer.headers)
 
 
 async def health(
@@ -61,14 +34,9 @@ async def health(
         async with services.database.reading(principal.tenant_id) as session:
             return await health_of_tenant(session, principal.tenant_id, window)
 
-    if not _is_refresh(request):
+    if SHARED not in request.scope["state"]:
         return await read()
     return await services.hub.once(principal.tenant_id, ("health", window), read)
-
-
-def _is_refresh(request: Http) -> bool:
-    asks = request.method == "GET" and BACKGROUND in request.headers and is_htmx(request)
-    return asks and request.headers.get("hx-target") == "live"
 
 
 @get("/live", opt=needs(Permission.SELF_READ))
