@@ -97,9 +97,14 @@ def presence_of(connection: Connection) -> Presence:
     return found
 
 
+def is_shared(connection: Connection) -> bool:
+    """Whether the answer is made for many: it must name no person."""
+    return SHARED in connection.scope["state"]
+
+
 def csrf_token(connection: Connection) -> str:
     """Return the token for this browser's forms: bound to its session, worthless to another."""
-    if SHARED in connection.scope["state"]:
+    if is_shared(connection):
         return SHARED_TOKEN
     seed = connection.scope.get("auth") or cookies.read(connection, cookies.VISIT)
     if not seed:

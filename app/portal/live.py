@@ -7,36 +7,46 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
+import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
-from app.deliveries.health import DestinationHealth, Health, Window, health_of_tenant
+from app.deliveries import queries
+from app.deliveries.health import Picture, Window, picture_of
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
-from app.portal.guards import SHARED, needs, presence_of
+from app.portal.guards import is_shared, needs, presence_of
 from app.portal.presence import Presence
 from app.services import Services
 
 RECONNECT_MS: Final = 1_000
 
 
-async def health(
-    request: Http, services: Services, principal: Principal, window: Window
-) -> tuple[Health, list[DestinationHealth]]:
-    """Return the tenant's health; a refresh takes what another read after the same change.
+class Look(msgspec.Struct, frozen=True):
+    """What several pages show of their tenant."""
+
+    health: Picture
+    types: list[str]  # of its events
+
+
+async def look(request: Http, services: Services, principal: Principal, window: Window) -> Look:
+    """Look at the tenant; a refresh takes what another read after the same change.
 
     Ask before opening a session: whoever waited here with a connection in hand could keep the one
     who reads from getting any.
     """
 
-    async def read() -> tuple[Health, list[DestinationHealth]]:
+    async def read() -> Look:
         async with services.database.reading(principal.tenant_id) as session:
-            return await health_of_tenant(session, principal.tenant_id, window)
+            return Look(
+                await picture_of(session, principal.tenant_id, window),
+                await queries.event_types(session, principal.tenant_id),
+            )
 
-    if SHARED not in request.scope["state"]:
+    if not is_shared(request):
         return await read()
-    return await services.hub.once(principal.tenant_id, ("health", window), read)
+    return await services.hub.once(principal.tenant_id, ("look", window), read)
 
 
 @get("/live", opt=needs(Permission.SELF_READ))
