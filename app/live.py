@@ -109,6 +109,8 @@ class LiveHub:
                 kept.clear()
             task = asyncio.ensure_future(_run(make))
             kept[key] = now, task
+        if task.done():
+            return task.result()  # type: ignore[no-any-return]  # what `make` gave
         made: T = await asyncio.shield(task)  # one who goes away does not spoil it for the others
         return made
 

@@ -16,18 +16,18 @@ from app.deliveries import queries, replay, trend
 from app.deliveries.health import DestinationHealth, Picture, Window
 from app.deliveries.line import Line, line_of
 from app.deliveries.models import ReplayJob, State
-from app.deliveries.queries import DeliveryFilter
+from app.deliveries.queries import DeliveryFilter, DeliveryRow
 from app.destinations import service
 from app.destinations.models import Destination, Lane
 from app.errors import NotFound
 from app.identity.permissions import Permission, Principal
 from app.portal import charts, replays
 from app.portal.cookies import Http
-from app.portal.deliveries import PAGE_SIZE, story_of
+from app.portal.deliveries import PAGE_SIZE, opened_story
 from app.portal.fields import known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import words
 from app.portal.guards import needs
-from app.portal.live import look
+from app.portal.live import look, reading_once
 from app.portal.rendering import link, page
 from app.sending.outcome import OutcomeKind
 from app.services import Services
@@ -131,12 +131,17 @@ async def destination_page(
     wanted = _wanted(request, destination_id)
     view = View(f"/integrations/{destination_id}", window, wanted)
     seen = await look(request, services, principal, window)
-    async with services.database.reading(principal.tenant_id) as session:
-        place = await _place(session, services, principal, destination_id, window, seen.health)
-        rows = await queries.list_deliveries(
-            session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+
+    async def read(session: AsyncSession) -> tuple[Place, list[DeliveryRow]]:
+        return (
+            await _place(session, services, principal, destination_id, window, seen.health),
+            await queries.list_deliveries(
+                session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+            ),
         )
-        story = await story_of(session, services, principal, opened) if opened else None
+
+    place, rows = await reading_once(request, services, principal, read)
+    story = await opened_story(services, principal, opened)
     if story and story.row.destination_id != destination_id:
         raise NotFound
     older = view.link(below=rows[PAGE_SIZE - 1].id) if rows[PAGE_SIZE:] else None

@@ -6,6 +6,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import queries
 from app.deliveries.queries import DeliveryFilter, EventFilter, EventRow
@@ -18,6 +19,7 @@ from app.portal.exports import sent
 from app.portal.fields import known_id, query_id, query_moment, query_text
 from app.portal.formats import pretty
 from app.portal.guards import needs
+from app.portal.live import reading_once
 from app.portal.rendering import link, page
 from app.services import Services
 
@@ -38,11 +40,16 @@ async def show(
 ) -> Response[Any]:
     wanted, below = _wanted(request), query_id(request, "below", "evt")
     filters = {name: query_text(request, name) for name in FILTERS}
-    async with services.database.reading(principal.tenant_id) as session:
-        rows = await queries.list_events(
-            session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+
+    async def read(session: AsyncSession) -> tuple[list[EventRow], list[str]]:
+        return (
+            await queries.list_events(
+                session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+            ),
+            await queries.event_types(session, principal.tenant_id),
         )
-        types = await queries.event_types(session, principal.tenant_id)
+
+    rows, types = await reading_once(request, services, principal, read)
     return page(
         request,
         "events.html",

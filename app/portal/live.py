@@ -4,13 +4,14 @@ What many pages ask for after the same tick is read once; `refresh` renders and 
 """
 
 import contextlib
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import Final, TypeVar
 
 import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import queries
 from app.deliveries.health import Picture, Window, picture_of
@@ -22,6 +23,8 @@ from app.services import Services
 
 RECONNECT_MS: Final = 1_000
 
+T = TypeVar("T")
+
 
 class Look(msgspec.Struct, frozen=True):
     """What several pages show of their tenant."""
@@ -31,22 +34,39 @@ class Look(msgspec.Struct, frozen=True):
 
 
 async def look(request: Http, services: Services, principal: Principal, window: Window) -> Look:
-    """Look at the tenant; a refresh takes what another read after the same change.
+    """Look at the tenant, as `reading_once` does for all pages with this window."""
+
+    async def read(session: AsyncSession) -> Look:
+        return Look(
+            await picture_of(session, principal.tenant_id, window),
+            await queries.event_types(session, principal.tenant_id),
+        )
+
+    return await reading_once(request, services, principal, read, key=("look", window))
+
+
+async def reading_once(
+    request: Http,
+    services: Services,
+    principal: Principal,
+    read: Callable[[AsyncSession], Awaitable[T]],
+    *,
+    key: Hashable | None = None,
+) -> T:
+    """Read what this address shows to every role; a refresh takes what another of its tenant read.
 
     Ask before opening a session: whoever waited here with a connection in hand could keep the one
     who reads from getting any.
     """
 
-    async def read() -> Look:
+    async def made() -> T:
         async with services.database.reading(principal.tenant_id) as session:
-            return Look(
-                await picture_of(session, principal.tenant_id, window),
-                await queries.event_types(session, principal.tenant_id),
-            )
+            return await read(session)
 
     if not is_shared(request):
-        return await read()
-    return await services.hub.once(principal.tenant_id, ("look", window), read)
+        return await made()
+    asked = (request.scope["path"], request.scope["query_string"]) if key is None else key
+    return await services.hub.once(principal.tenant_id, ("read", asked), made)
 
 
 @get("/live", opt=needs(Permission.SELF_READ))

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 #: A page asks at most this often, however busy its tenant is; app.js waits as long.
-GAP_S: Final = 0.8
+GAP_S: Final = 0.5
 #: So many connections are opened at once.
 OPENING: Final = 25
 
