@@ -12,8 +12,8 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import utcnow
-from app.deliveries import queries, replay, trend
-from app.deliveries.health import DestinationHealth, Picture, Window
+from app.deliveries import queries, replay
+from app.deliveries.health import DestinationHealth, Window
 from app.deliveries.line import Line, line_of
 from app.deliveries.models import ReplayJob, State
 from app.deliveries.queries import DeliveryFilter, DeliveryRow
@@ -27,7 +27,7 @@ from app.portal.deliveries import PAGE_SIZE, opened_story
 from app.portal.fields import known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import words
 from app.portal.guards import needs
-from app.portal.live import look, reading_once
+from app.portal.live import Look, look, reading_once
 from app.portal.rendering import link, page
 from app.sending.outcome import OutcomeKind
 from app.services import Services
@@ -134,7 +134,7 @@ async def destination_page(
 
     async def read(session: AsyncSession) -> tuple[Place, list[DeliveryRow]]:
         return (
-            await _place(session, services, principal, destination_id, window, seen.health),
+            await _place(session, services, principal, destination_id, seen),
             await queries.list_deliveries(
                 session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
             ),
@@ -201,14 +201,12 @@ async def _place(
     services: Services,
     principal: Principal,
     destination_id: str,
-    window: Window,
-    health: Picture,
+    seen: Look,
 ) -> Place:
-    row = next((row for row in health.rows if row.id == destination_id), None)
+    row = next((row for row in seen.health.rows if row.id == destination_id), None)
     if row is None:  # another tenant's, deleted, or never there
         raise NotFound
-    destination, lane = next(one for one in health.lanes if one[0].id == destination_id)
-    before = await trend.delivered_before(session, principal.tenant_id, window, destination_id)
+    destination, lane = next(one for one in seen.health.lanes if one[0].id == destination_id)
     now = utcnow()
     credentials = [
         Credential(s.id, s.fingerprint, s.created_at, s.created_by, s.expires_at)
@@ -219,7 +217,7 @@ async def _place(
         destination=destination,
         lane=lane,
         row=row,
-        delivered_before=before,
+        delivered_before=seen.delivered_before[destination_id],
         credentials=credentials,
         replays=await replay.list_jobs(
             session, principal.tenant_id, destination_id=destination_id, limit=replays.SHOWN

@@ -100,12 +100,10 @@ async def _page(
     sought = query_text(request, "q")
     seen = await look(request, services, principal, window)
     total, rows = seen.health.total, seen.health.rows
+    known: list[tuple[str, str]] = []
     # A refresh leaves the card as it is: a person may be typing there.
-    offers_card = principal.may(Permission.DESTINATION_CHANGE) and not is_shared(request)
-    async with services.database.reading(principal.tenant_id) as session:
-        before = await trend.delivered_before(session, principal.tenant_id, window)
-        known = []
-        if offers_card:
+    if principal.may(Permission.DESTINATION_CHANGE) and not is_shared(request):
+        async with services.database.reading(principal.tenant_id) as session:
             known = await known_types.choices(session, principal.tenant_id, seen.types)
     return page(
         request,
@@ -115,7 +113,7 @@ async def _page(
         window=window,
         windows=[(w, link("/integrations", window=_unless_day(w), q=sought)) for w in Window],
         total=total,
-        delivered_before=before,
+        delivered_before=seen.delivered_before.total(),
         clears_in_s=trend.clears_in_s(
             total.states["pending"] + total.states["delivering"], total.bars, window.bar_s
         ),

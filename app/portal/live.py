@@ -4,6 +4,7 @@ What many pages ask for after the same tick is read once; `refresh` renders and 
 """
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from typing import Final, TypeVar
 
@@ -13,7 +14,7 @@ from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import queries
+from app.deliveries import history, queries
 from app.deliveries.health import Picture, Window, picture_of
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
@@ -30,6 +31,7 @@ class Look(msgspec.Struct, frozen=True):
     """What several pages show of their tenant."""
 
     health: Picture
+    delivered_before: Counter[str]  # by destination, in the window before this one
     types: list[str]  # of its events
 
 
@@ -39,6 +41,7 @@ async def look(request: Http, services: Services, principal: Principal, window: 
     async def read(session: AsyncSession) -> Look:
         return Look(
             await picture_of(session, principal.tenant_id, window),
+            await history.delivered_before(session, principal.tenant_id, window),
             await queries.event_types(session, principal.tenant_id),
         )
 

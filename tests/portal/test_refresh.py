@@ -99,6 +99,27 @@ async def test_all_of_a_role_get_the_same_bytes_and_each_the_token_of_their_own_
         assert 303 == (await two.post("/deliveries/bulk", fields)).status_code
 
 
+async def test_all_roles_cost_the_reads_of_one_and_the_views_of_a_tenant_share_its_health(
+    world: World, signed_in: SignedIn, watched: None
+) -> None:
+    place = await world.make_destination("http://127.0.0.1:9/hook")
+    paths = ["/integrations", "/integrations?q=x", f"/integrations/{place['id']}", "/deliveries"]
+    async with contextlib.AsyncExitStack() as stack:
+        roles = [await stack.enter_async_context(signed_in(r)) for r in ("admin", "operator")]
+        for visitor in roles:
+            await visitor.get("/integrations", headers=REFRESH)  # known from here on
+        world.services.hub.tell("acme")
+        with counting(world) as statements:
+            asked = [v.get(path, headers=REFRESH) for v in roles for path in paths * 3]
+            answers = await asyncio.gather(*asked)
+
+    assert {200} == {answer.status_code for answer in answers}
+    data = [s for s in statements if "portal_session" not in s and "set_config" not in s]
+    # Health in five and the types; three for the destination, with its list; three for deliveries.
+    assert len(data) <= 12, data
+    assert 1 == len([s for s in data if "AS waiting" in s])
+
+
 async def test_a_shared_answer_is_packed_for_those_who_unpack(
     world: World, signed_in: SignedIn, watched: None
 ) -> None:
