@@ -8,7 +8,7 @@ of them ask for after the same change is made once (`once`).
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 from typing import Any, Final, TypeVar
 
 import structlog
@@ -26,6 +26,10 @@ KEEP_ALIVE_S: Final = 15.0
 #: Watchers are told at most this often, so that many changes cost few looks. One second is
 #: promised from the fact to the page: the pulse, SQLite's poll and the look have to fit in too.
 TICK_GAP_S: Final = 0.4
+#: So many are told at once, and the next so many a little later: the first ones' look is made for
+#: all, and nobody's request waits behind five hundred others.
+TOLD_AT_ONCE: Final = 50
+TOLD_EVERY_S: Final = 0.02
 #: What was made for many is handed out no longer than this: a tick may get lost.
 FRESH_S: Final = 2.0
 #: More different wishes of one tenant than this are not kept.
@@ -109,6 +113,8 @@ class LiveHub:
                 kept.clear()
             task = asyncio.ensure_future(_run(make))
             kept[key] = now, task
+        if task.done():
+            return task.result()  # type: ignore[no-any-return]  # what `make` gave
         made: T = await asyncio.shield(task)  # one who goes away does not spoil it for the others
         return made
 
@@ -127,8 +133,11 @@ class LiveHub:
     def _tick(self, tenant_id: str) -> None:
         self._told_at[tenant_id] = asyncio.get_running_loop().time()
         self._made.pop(tenant_id, None)
-        for event in self._watchers.get(tenant_id, ()):
-            event.set()
+        loop, waiting = asyncio.get_running_loop(), list(self._watchers.get(tenant_id, ()))
+        _wake(waiting[:TOLD_AT_ONCE])
+        for n in range(TOLD_AT_ONCE, len(waiting), TOLD_AT_ONCE):
+            later_s = n / TOLD_AT_ONCE * TOLD_EVERY_S
+            loop.call_later(later_s, _wake, waiting[n : n + TOLD_AT_ONCE])
 
     def tell_all(self) -> None:
         for tenant_id in list(self._watchers):
@@ -150,6 +159,11 @@ class LiveHub:
                     self.tell(tenant_id)
             seen = beats
             await asyncio.sleep(POLL_S)
+
+
+def _wake(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        event.set()
 
 
 async def _run(make: Callable[[], Awaitable[T]]) -> T:

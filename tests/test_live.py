@@ -150,14 +150,35 @@ async def test_many_changes_are_few_ticks_and_the_last_one_is_told(
     watching = asyncio.create_task(count())
     await asyncio.sleep(0)
     for _ in range(40):
+        told_while_changing = ticks  # before the last one is told
         hub.tell("acme")
         await asyncio.sleep(0.002)
-    told_while_changing = ticks
     await asyncio.sleep(0.3)
 
     assert 1 <= told_while_changing < ticks <= 12
     await hub.close()
     await watching
+
+
+async def test_a_crowd_is_told_in_turn_and_everybody_is(world: World) -> None:
+    hub, told = LiveHub(world.database), 0
+
+    async def watch() -> None:
+        nonlocal told
+        async for _ in hub.watch("acme"):
+            told += 1
+
+    crowd = [asyncio.create_task(watch()) for _ in range(120)]
+    await asyncio.sleep(0.05)
+    hub.tell("acme")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    told_at_once = told
+    await asyncio.sleep(0.3)
+
+    assert (50, 120) == (told_at_once, told)
+    await hub.close()
+    await asyncio.gather(*crowd)
 
 
 async def test_nothing_is_kept_for_a_tenant_whose_changes_nobody_hears(world: World) -> None:

@@ -68,6 +68,14 @@ class DestinationHealth(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
 
 
+class Picture(msgspec.Struct, frozen=True):
+    """A tenant's health: all together, each destination, and the rows that it was read from."""
+
+    total: Health
+    rows: list[DestinationHealth]
+    lanes: list[tuple[Destination, Lane]]
+
+
 _COUNTED: Final = (*OPEN, State.FAILED)
 
 
@@ -75,6 +83,11 @@ async def health_of_tenant(
     session: AsyncSession, tenant_id: str, window: Window = Window.DAY
 ) -> tuple[Health, list[DestinationHealth]]:
     """Return the health of all destinations together, and of each (newest first)."""
+    picture = await picture_of(session, tenant_id, window)
+    return picture.total, picture.rows
+
+
+async def picture_of(session: AsyncSession, tenant_id: str, window: Window) -> Picture:
     lanes = await _destinations(session, tenant_id)
     now = await owed.by_destination(session, tenant_id)
     past = await history.pasts(session, tenant_id, window)
@@ -83,7 +96,8 @@ async def health_of_tenant(
         _destination_health(destination, lane, now[destination.id], past[destination.id], starts)
         for destination, lane in lanes
     ]
-    return _health(owed.sum_of(now), history.sum_of(past), starts, failures=0), rows
+    total = _health(owed.sum_of(now), history.sum_of(past), starts, failures=0)
+    return Picture(total, rows, lanes)
 
 
 def _destination_health(
@@ -158,13 +172,16 @@ def _health(now: Owing, past: Past, starts: list[tuple[int, datetime]], *, failu
 
 def _bars(past: Past, starts: list[tuple[int, datetime]]) -> list[Bar]:
     """Return every slice of the window, empty ones too, oldest first."""
-    bars = past.bars
+    count = past.bars.get
+    delivered, retrying, failed = (
+        state.value for state in (State.DELIVERED, State.RETRYING, State.FAILED)
+    )
     return [
         Bar(
             moment,
-            bars.get((start, State.DELIVERED.value), 0),
-            bars.get((start, State.RETRYING.value), 0),
-            bars.get((start, State.FAILED.value), 0),
+            count((start, delivered), 0),
+            count((start, retrying), 0),
+            count((start, failed), 0),
         )
         for start, moment in starts
     ]

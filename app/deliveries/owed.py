@@ -4,13 +4,14 @@ A count goes up to COUNTED; beyond that it says "at least", so that a look at he
 with ten thousand dead letters and with a million.
 """
 
+import functools
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, String, bindparam, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -34,19 +35,10 @@ async def by_destination(session: AsyncSession, tenant_id: str) -> defaultdict[s
     """Return what is owed to each destination. Two queries."""
     found: defaultdict[str, Owing] = defaultdict(Owing)
     is_sqlite = session.get_bind().dialect.name == "sqlite"
-    for row in await session.execute(_counts(tenant_id, _due if is_sqlite else _waiting)):
+    asked = {"asked_tenant": tenant_id}
+    for row in await session.execute(_counts(_due if is_sqlite else _waiting), asked):
         found[row.id] = _owing(row)
-    under_way = (
-        select(Delivery.destination_id, func.count())
-        .where(
-            Delivery.tenant_id == tenant_id,
-            Delivery.state == _word(State.DELIVERING),
-            Delivery.lease_until.is_not(None),
-        )
-        .group_by(Delivery.destination_id)
-        .with_hint(Delivery, "INDEXED BY ix_delivery_lease", "sqlite")
-    )
-    for destination_id, count in await session.execute(under_way):
+    for destination_id, count in await session.execute(_under_way(), asked):
         found[destination_id].counts[State.DELIVERING] = count
     return found
 
@@ -73,7 +65,12 @@ def _owing(row: Row[Any]) -> Owing:
 Rows = Callable[..., Select[Any]]
 
 
-def _counts(tenant_id: str, waiting: Rows) -> Select[Any]:
+#: Whose; a name that no column has.
+_TENANT: Final = bindparam("asked_tenant", type_=String())
+
+
+@functools.cache  # to put it together takes as long as to ask it
+def _counts(waiting: Rows) -> Select[Any]:
     """Count for each destination what waits, is retried or failed: each along its own index."""
     return select(
         Destination.id,
@@ -82,7 +79,21 @@ def _counts(tenant_id: str, waiting: Rows) -> Select[Any]:
         _counted(_in_trouble, State.RETRYING).label("retrying"),
         _first(_in_trouble, State.RETRYING).label("retry_at"),
         _counted(_in_trouble, State.FAILED).label("failed"),
-    ).where(Destination.tenant_id == tenant_id, Destination.deleted_at.is_(None))
+    ).where(Destination.tenant_id == _TENANT, Destination.deleted_at.is_(None))
+
+
+@functools.cache
+def _under_way() -> Select[Any]:
+    return (
+        select(Delivery.destination_id, func.count())
+        .where(
+            Delivery.tenant_id == _TENANT,
+            Delivery.state == _word(State.DELIVERING),
+            Delivery.lease_until.is_not(None),
+        )
+        .group_by(Delivery.destination_id)
+        .with_hint(Delivery, "INDEXED BY ix_delivery_lease", "sqlite")
+    )
 
 
 def _waiting(column: Any, row: Any) -> Select[Any]:

@@ -1,24 +1,12 @@
-"""How it went before: the attempts of the window just past, to compare the present one with."""
+"""Where it leads: how long what waits will take at the present pace."""
 
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from app.database import utcnow
-from app.deliveries import history
 from app.deliveries.health import Bar
-from app.deliveries.history import Window
 
 #: Fewer attempts say nothing about a pace.
 _LEAST: Final = 5
-
-
-async def delivered_before(
-    session: AsyncSession, tenant_id: str, window: Window, destination_id: str | None = None
-) -> int:
-    """Count what was delivered in the window that ended where the present one begins."""
-    found = await history.delivered_before(session, tenant_id, window)
-    return found.total() if destination_id is None else found[destination_id]
 
 
 def clears_in_s(waiting: int, bars: list[Bar], bar_s: int) -> float | None:

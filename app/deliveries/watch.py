@@ -5,6 +5,7 @@ takes every type does not get them, and the failing destination never gets its o
 brought nothing but failure for days is disabled by the system.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -113,34 +114,27 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     ends: datetime | None  # when it is disabled if nothing succeeds until then
 
 
-async def troubles(session: AsyncSession, tenant_id: str) -> list[Trouble]:
-    """Return what the notices of this tenant speak of, as it stands now."""
+def troubles(lanes: Iterable[tuple[Destination, Lane]]) -> list[Trouble]:
+    """Return what the notices of these destinations speak of, as it stands now."""
     now = utcnow()
-    not_by_people = Destination.disabled_at.is_not(None) & ~Destination.disabled_reason.startswith(
-        control.BY_A_PERSON, autoescape=True
-    )
-    failing = Lane.failing_since < now - FAILING_AFTER[0]
-    is_live = Destination.disabled_at.is_(None)
-    query = (
-        select(Destination, Lane)
-        .join(
-            Lane,
-            (Lane.tenant_id == Destination.tenant_id) & (Lane.destination_id == Destination.id),
-        )
-        .where(
-            Destination.tenant_id == tenant_id,
-            Destination.deleted_at.is_(None),
-            or_(not_by_people, is_live & or_(failing, Lane.open_until.is_not(None))),
-        )
-        .order_by(Destination.name)
-        .limit(CHUNK)
-    )
-    return [_trouble(*row, now=now) for row in await session.execute(query)]
+    named = sorted(lanes, key=lambda one: one[0].name)
+    return [_trouble(*one, now=now) for one in named if _is_in_trouble(*one, now)][:CHUNK]
+
+
+def _is_in_trouble(destination: Destination, lane: Lane, now: datetime) -> bool:
+    if destination.disabled_at is not None:
+        reason = destination.disabled_reason
+        return reason is not None and not reason.startswith(control.BY_A_PERSON)
+    return lane.open_until is not None or _is_failing(lane, now)
+
+
+def _is_failing(lane: Lane, now: datetime) -> bool:
+    return lane.failing_since is not None and lane.failing_since < now - FAILING_AFTER[0]
 
 
 def _trouble(destination: Destination, lane: Lane, *, now: datetime) -> Trouble:
     since = lane.failing_since
-    is_failing = since is not None and since < now - FAILING_AFTER[0]
+    is_failing = _is_failing(lane, now)
     word = "disabled" if destination.disabled_at else "failing" if is_failing else "degraded"
     return Trouble(
         id=destination.id,

@@ -33,6 +33,7 @@ from app.portal import (
 from app.portal.error_pages import PAGE_HANDLERS
 from app.portal.guards import guard, provide_principal
 from app.portal.headers import SecurityHeaders
+from app.portal.refresh import SharedRefresh
 from app.portal.rendering import template_config
 
 __all__ = ["PAGE_HANDLERS", "portal_router", "template_config"]
@@ -99,7 +100,7 @@ def portal_router() -> Router:
             sign_on.finish,
         ],
         guards=[guard],
-        middleware=[SecurityHeaders()],
+        middleware=[SecurityHeaders(), SharedRefresh()],
         exception_handlers=PAGE_HANDLERS,
         dependencies={"principal": Provide(provide_principal, sync_to_thread=False)},
         request_max_body_size=MAX_FORM_BYTES,

@@ -22,7 +22,6 @@ from app.portal.deliveries import PAGE_SIZE
 from app.portal.exports import as_file
 from app.portal.fields import query_choice, query_day, query_text
 from app.portal.guards import needs
-from app.portal.live import shared
 from app.portal.rendering import link, page
 from app.services import Services
 
@@ -48,14 +47,10 @@ def _wanted(request: Http) -> AuditFilter:
     )
 
 
-@get("/audit", opt=needs(Permission.AUDIT_READ))
+@get("/audit", opt=needs(Permission.AUDIT_READ, live=True))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await shared(request, services, principal, lambda: _show(request, services, principal))
-
-
-async def _show(request: Http, services: Services, principal: Principal) -> Response[Any]:
     wanted, start = _wanted(request), _below(request)
     is_check = query_text(request, "verify") is not None
     notary = await signing_keys.notary(services.database, services.keyring) if is_check else None

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.database.base import moment_of
 from app.deliveries import control, queries
 from app.deliveries.models import State
-from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow
+from app.deliveries.queries import AttemptRow, DeliveryFilter, DeliveryRow, Page
 from app.destinations import service as destinations
 from app.exporting import Format
 from app.identity.permissions import Permission, Principal, Role
@@ -21,7 +21,7 @@ from app.portal.exports import sent
 from app.portal.fields import form_of, known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import pretty, words
 from app.portal.guards import needs
-from app.portal.live import shared
+from app.portal.live import reading_once
 from app.portal.rendering import link, page, redirect
 from app.portal.session import local_path
 from app.sending.outcome import OutcomeKind
@@ -87,6 +87,16 @@ async def story_of(
     )
 
 
+async def opened_story(
+    services: Services, principal: Principal, delivery_id: str | None
+) -> Story | None:
+    """Return the story that an address opens, if it does."""
+    if delivery_id is None:
+        return None
+    async with services.database.reading(principal.tenant_id) as session:
+        return await story_of(session, services, principal, delivery_id)
+
+
 class View(msgspec.Struct, frozen=True):
     """Which deliveries an address asks for; a link of the page keeps what it does not change."""
 
@@ -115,24 +125,25 @@ def view_of(request: Http) -> View:
     return View(wanted, {name: query_text(request, name) for name in names})
 
 
-@get("/deliveries", opt=needs(Permission.DELIVERY_READ))
+@get("/deliveries", opt=needs(Permission.DELIVERY_READ, live=True))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await shared(request, services, principal, lambda: _show(request, services, principal))
-
-
-async def _show(request: Http, services: Services, principal: Principal) -> Response[Any]:
     view = view_of(request)
     below = query_id(request, "below", "dlv")
     opened = query_id(request, "delivery", "dlv")
-    async with services.database.reading(principal.tenant_id) as session:
-        found = await queries.look_for(
-            session, principal.tenant_id, view.wanted, limit=PAGE_SIZE + 1, below=below
+
+    async def read(session: AsyncSession) -> tuple[Page, list[str], list[tuple[str, str]]]:
+        return (
+            await queries.look_for(
+                session, principal.tenant_id, view.wanted, limit=PAGE_SIZE + 1, below=below
+            ),
+            await queries.event_types(session, principal.tenant_id),
+            await destinations.names(session, principal.tenant_id, limit=CHOICES_MAX),
         )
-        story = await story_of(session, services, principal, opened) if opened else None
-        types = await queries.event_types(session, principal.tenant_id)
-        places = await destinations.names(session, principal.tenant_id, limit=CHOICES_MAX)
+
+    found, types, places = await reading_once(request, services, principal, read)
+    story = await opened_story(services, principal, opened)
     rows = found.rows[:PAGE_SIZE]
     last = found.rows[PAGE_SIZE - 1].id if found.rows[PAGE_SIZE:] else None
     return page(

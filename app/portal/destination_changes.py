@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from app.crypto import Keyring
-from app.deliveries import control
+from app.deliveries import control, queries
 from app.destinations import rules, service
 from app.destinations.models import Destination
 from app.errors import Invalid
@@ -198,7 +198,8 @@ async def _edit_page(
     path = _path(destination_id)
     async with services.database.reading(principal.tenant_id) as session:
         destination = await service.get(session, principal.tenant_id, destination_id)
-        known = await known_types.choices(session, principal.tenant_id)
+        seen = await queries.event_types(session, principal.tenant_id)
+        known = await known_types.choices(session, principal.tenant_id, seen)
     return page(
         request,
         "destination_edit.html",

@@ -1,7 +1,9 @@
 """One destination: how it goes, its deliveries, its credentials."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 from litestar import Response, get
@@ -10,22 +12,22 @@ from litestar.params import FromPath
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.database import utcnow
-from app.deliveries import queries, replay, trend
+from app.deliveries import queries, replay
 from app.deliveries.health import DestinationHealth, Window
 from app.deliveries.line import Line, line_of
 from app.deliveries.models import ReplayJob, State
-from app.deliveries.queries import DeliveryFilter
+from app.deliveries.queries import DeliveryFilter, DeliveryRow
 from app.destinations import service
 from app.destinations.models import Destination, Lane
 from app.errors import NotFound
 from app.identity.permissions import Permission, Principal
 from app.portal import charts, replays
 from app.portal.cookies import Http
-from app.portal.deliveries import PAGE_SIZE, story_of
+from app.portal.deliveries import PAGE_SIZE, opened_story
 from app.portal.fields import known_id, query_choice, query_id, query_moment, query_text
 from app.portal.formats import words
 from app.portal.guards import needs
-from app.portal.live import health, shared
+from app.portal.live import Look, look, reading_once
 from app.portal.rendering import link, page
 from app.sending.outcome import OutcomeKind
 from app.services import Services
@@ -54,7 +56,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """All that the page shows of a destination itself."""
 
     destination: Destination
-    lane: Lane | None
+    lane: Lane
     row: DestinationHealth
     delivered_before: int
     credentials: list[Credential]
@@ -63,7 +65,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     line: Line
 
 
-class Look(msgspec.Struct, frozen=True):
+class View(msgspec.Struct, frozen=True):
     """How the page is looked at; every link on it keeps what it does not change."""
 
     path: str
@@ -86,29 +88,31 @@ class Look(msgspec.Struct, frozen=True):
             del query["window"]
         return link(self.path, **query)
 
-    def slice_link(self, start: datetime) -> str:
-        """Return the deliveries that were made in the slice of time of one bar."""
-        until = start + timedelta(seconds=self.window.bar_s)
-        return self.link(after=_minute(start), before=_minute(until))
+    def slices(self) -> Callable[[datetime], str]:
+        """Return what links to the deliveries that were made in the slice of time of one bar."""
+        base = self.link(after=None, before=None)  # put together once for a hundred bars
+        base += "&" if "?" in base else "?"
+        length = timedelta(seconds=self.window.bar_s)
+
+        def slice_link(start: datetime) -> str:
+            after, before = (quote(str(_minute(one))) for one in (start, start + length))
+            return f"{base}after={after}&before={before}"
+
+        return slice_link
 
 
 def _minute(moment: datetime | None) -> str | None:
     return None if moment is None else moment.strftime("%Y-%m-%dT%H:%M")
 
 
-@get("/integrations/{destination_id:str}", opt=needs(Permission.DESTINATION_READ))
+@get("/integrations/{destination_id:str}", opt=needs(Permission.DESTINATION_READ, live=True))
 async def show(
     request: Http,
     destination_id: FromPath[str],
     services: NamedDependency[Services],
     principal: NamedDependency[Principal],
 ) -> Response[Any]:
-    return await shared(
-        request,
-        services,
-        principal,
-        lambda: destination_page(request, services, principal, destination_id),
-    )
+    return await destination_page(request, services, principal, destination_id)
 
 
 async def destination_page(
@@ -125,38 +129,42 @@ async def destination_page(
     below = query_id(request, "below", "dlv")
     opened = query_id(request, "delivery", "dlv")
     wanted = _wanted(request, destination_id)
-    look = Look(f"/integrations/{destination_id}", window, wanted)
-    _, healths = await health(request, services, principal, window)
-    async with services.database.reading(principal.tenant_id) as session:
-        place = await _place(session, services, principal, destination_id, window, healths)
-        rows = await queries.list_deliveries(
-            session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+    view = View(f"/integrations/{destination_id}", window, wanted)
+    seen = await look(request, services, principal, window)
+
+    async def read(session: AsyncSession) -> tuple[Place, list[DeliveryRow]]:
+        return (
+            await _place(session, services, principal, destination_id, seen),
+            await queries.list_deliveries(
+                session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+            ),
         )
-        types = await queries.event_types(session, principal.tenant_id)
-        story = await story_of(session, services, principal, opened) if opened else None
+
+    place, rows = await reading_once(request, services, principal, read)
+    story = await opened_story(services, principal, opened)
     if story and story.row.destination_id != destination_id:
         raise NotFound
-    older = look.link(below=rows[PAGE_SIZE - 1].id) if rows[PAGE_SIZE:] else None
+    older = view.link(below=rows[PAGE_SIZE - 1].id) if rows[PAGE_SIZE:] else None
     return page(
         request,
         "destination.html",
         status=status,
         place=place,
-        path_of=look.path,
+        path_of=view.path,
         window=window,
-        windows=[(one, look.link(window=one, delivery=opened)) for one in Window],
+        windows=[(one, view.link(window=one, delivery=opened)) for one in Window],
         chart=charts.outcome_chart(place.row.health.bars),
         rows=rows[:PAGE_SIZE],
         state=wanted.state,
-        filters=look.filters,
+        filters=view.filters,
         outcomes=[(kind, words(kind)) for kind in OutcomeKind],
-        types=types,
-        slice_link=look.slice_link,
+        types=seen.types,
+        slice_link=view.slices(),
         older=older,
-        newest=look.link() if below else None,
-        here=look.link(below=below, delivery=opened),
-        list_link=look.link(below=below),
-        tabs=_tabs(look, place.row),
+        newest=view.link() if below else None,
+        here=view.link(below=below, delivery=opened),
+        list_link=view.link(below=below),
+        tabs=_tabs(view, place.row),
         story=story,
         fresh=fresh,
         overlaps=OVERLAPS,
@@ -177,14 +185,14 @@ def _wanted(request: Http, destination_id: str) -> DeliveryFilter:
     )
 
 
-def _tabs(look: Look, row: DestinationHealth) -> list[tuple[str, State | None, int | None, str]]:
+def _tabs(view: View, row: DestinationHealth) -> list[tuple[str, State | None, int | None, str]]:
     """Return label, state, count and address of each view of the deliveries."""
     tabs: list[tuple[str, State | None, int | None, str]] = [
-        ("All", None, None, look.link(state=None))
+        ("All", None, None, view.link(state=None))
     ]
     for state in (State.RETRYING, State.FAILED):
         count = row.health.states.get(state, 0)
-        tabs.append((state.value.capitalize(), state, count, look.link(state=state)))
+        tabs.append((state.value.capitalize(), state, count, view.link(state=state)))
     return tabs
 
 
@@ -193,15 +201,12 @@ async def _place(
     services: Services,
     principal: Principal,
     destination_id: str,
-    window: Window,
-    healths: list[DestinationHealth],
+    seen: Look,
 ) -> Place:
-    destination = await service.get(session, principal.tenant_id, destination_id)
-    lane = await session.get(Lane, (principal.tenant_id, destination_id))
-    before = await trend.delivered_before(session, principal.tenant_id, window, destination_id)
-    row = next((row for row in healths if row.id == destination_id), None)
-    if row is None:  # deleted between two statements
+    row = next((row for row in seen.health.rows if row.id == destination_id), None)
+    if row is None:  # another tenant's, deleted, or never there
         raise NotFound
+    destination, lane = next(one for one in seen.health.lanes if one[0].id == destination_id)
     now = utcnow()
     credentials = [
         Credential(s.id, s.fingerprint, s.created_at, s.created_by, s.expires_at)
@@ -212,7 +217,7 @@ async def _place(
         destination=destination,
         lane=lane,
         row=row,
-        delivered_before=before,
+        delivered_before=seen.delivered_before[destination_id],
         credentials=credentials,
         replays=await replay.list_jobs(
             session, principal.tenant_id, destination_id=destination_id, limit=replays.SHOWN

@@ -6,6 +6,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Stream
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deliveries import queries
 from app.deliveries.queries import DeliveryFilter, EventFilter, EventRow
@@ -18,7 +19,7 @@ from app.portal.exports import sent
 from app.portal.fields import known_id, query_id, query_moment, query_text
 from app.portal.formats import pretty
 from app.portal.guards import needs
-from app.portal.live import shared
+from app.portal.live import reading_once
 from app.portal.rendering import link, page
 from app.services import Services
 
@@ -33,21 +34,22 @@ def _wanted(request: Http) -> EventFilter:
     )
 
 
-@get("/events", opt=needs(Permission.EVENT_READ))
+@get("/events", opt=needs(Permission.EVENT_READ, live=True))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await shared(request, services, principal, lambda: _show(request, services, principal))
-
-
-async def _show(request: Http, services: Services, principal: Principal) -> Response[Any]:
     wanted, below = _wanted(request), query_id(request, "below", "evt")
     filters = {name: query_text(request, name) for name in FILTERS}
-    async with services.database.reading(principal.tenant_id) as session:
-        rows = await queries.list_events(
-            session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+
+    async def read(session: AsyncSession) -> tuple[list[EventRow], list[str]]:
+        return (
+            await queries.list_events(
+                session, principal.tenant_id, wanted, limit=PAGE_SIZE + 1, below=below
+            ),
+            await queries.event_types(session, principal.tenant_id),
         )
-        types = await queries.event_types(session, principal.tenant_id)
+
+    rows, types = await reading_once(request, services, principal, read)
     return page(
         request,
         "events.html",
@@ -70,7 +72,7 @@ async def export(
     return sent(request, "events", EventRow, rows)
 
 
-@get("/events/{event_id:str}", opt=needs(Permission.EVENT_READ))
+@get("/events/{event_id:str}", opt=needs(Permission.EVENT_READ, live=True))
 async def show_one(
     request: Http,
     event_id: FromPath[str],
@@ -78,14 +80,6 @@ async def show_one(
     principal: NamedDependency[Principal],
 ) -> Response[Any]:
     known_id(event_id, "evt")
-    return await shared(
-        request, services, principal, lambda: _show_one(request, services, principal, event_id)
-    )
-
-
-async def _show_one(
-    request: Http, services: Services, principal: Principal, event_id: str
-) -> Response[Any]:
     wanted = DeliveryFilter(event_id=event_id)
     async with services.database.reading(principal.tenant_id) as session:
         event, body = await queries.get_event(session, principal.tenant_id, event_id)

@@ -18,15 +18,24 @@ PERMISSION: Final = "permission"
 #: The route's declaration that everybody may come: `opt=PUBLIC`.
 PUBLIC: Final[dict[str, Any]] = {"public": True, "exclude_from_csrf": True}
 CSRF_FIELD: Final = "_csrf"
+#: What stands in the forms of an answer that many get; app.js puts the page's own token there.
+SHARED_TOKEN: Final = "of-the-page"
+#: Where an answer is marked that many get.
+SHARED: Final = "shared"
+#: The route's declaration that its block `live` depends on tenant, role and address alone.
+LIVE: Final = "live"
 #: Set by app.js on what no person asked for: it must not keep an idle session alive.
 BACKGROUND: Final = "x-background"
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def needs(permission: Permission) -> dict[str, Any]:
-    """Declare the right that a page asks for: `opt=needs(Permission.X)`."""
-    return {PERMISSION: permission, "exclude_from_csrf": True}
+def needs(permission: Permission, *, live: bool = False) -> dict[str, Any]:
+    """Declare the right that a page asks for: `opt=needs(Permission.X)`.
+
+    `live`: its refreshes are the same for all of a role (see `refresh`).
+    """
+    return {PERMISSION: permission, "exclude_from_csrf": True} | ({LIVE: True} if live else {})
 
 
 async def guard(connection: Connection, route: BaseRouteHandler) -> None:
@@ -34,8 +43,9 @@ async def guard(connection: Connection, route: BaseRouteHandler) -> None:
 
     A route that declares neither a right nor PUBLIC is closed.
     """
-    principal = await _sign_in(connection)
-    connection.scope["user"] = principal
+    scope: dict[str, Any] = connection.scope  # type: ignore[assignment]  # no user before us
+    principal: Principal | None = scope["user"] if "user" in scope else await sign_in(connection)
+    scope["user"] = principal
     is_public = route.opt.get("public", False)
     if principal is None and not is_public:
         raise Unauthenticated
@@ -44,12 +54,17 @@ async def guard(connection: Connection, route: BaseRouteHandler) -> None:
         await _refuse_forgery(request)
     if is_public:
         return
-    permission = route.opt.get(PERMISSION)
-    if principal is None or permission is None or not principal.may(permission):
+    if principal is None or not may_open(principal, route):
         raise Forbidden("Your role does not allow this.")
 
 
-async def _sign_in(connection: Connection) -> Principal | None:
+def may_open(principal: Principal, route: BaseRouteHandler) -> bool:
+    permission = route.opt.get(PERMISSION)
+    return permission is not None and principal.may(permission)
+
+
+async def sign_in(connection: Connection) -> Principal | None:
+    """Return whose session the browser's cookie is; None without one that holds."""
     text = cookies.read(connection, cookies.SESSION)
     if not text:
         return None
@@ -82,8 +97,15 @@ def presence_of(connection: Connection) -> Presence:
     return found
 
 
+def is_shared(connection: Connection) -> bool:
+    """Whether the answer is made for many: it must name no person."""
+    return SHARED in connection.scope["state"]
+
+
 def csrf_token(connection: Connection) -> str:
     """Return the token for this browser's forms: bound to its session, worthless to another."""
+    if is_shared(connection):
+        return SHARED_TOKEN
     seed = connection.scope.get("auth") or cookies.read(connection, cookies.VISIT)
     if not seed:
         return ""

@@ -15,8 +15,8 @@ from app.identity.permissions import Permission, Principal
 from app.portal import charts, known_types
 from app.portal.cookies import Http
 from app.portal.fields import form_of, query_choice, query_text, words_of
-from app.portal.guards import needs
-from app.portal.live import health, shared
+from app.portal.guards import is_shared, needs
+from app.portal.live import look
 from app.portal.rendering import link, page
 from app.services import Services
 
@@ -47,13 +47,11 @@ class Created(msgspec.Struct, frozen=True):
     secret: str
 
 
-@get("/integrations", opt=needs(Permission.DESTINATION_READ))
+@get("/integrations", opt=needs(Permission.DESTINATION_READ, live=True))
 async def show(
     request: Http, services: NamedDependency[Services], principal: NamedDependency[Principal]
 ) -> Response[Any]:
-    return await shared(
-        request, services, principal, lambda: _page(request, services, principal, DestinationForm())
-    )
+    return await _page(request, services, principal, DestinationForm())
 
 
 @post("/integrations", opt=needs(Permission.DESTINATION_CHANGE))
@@ -100,11 +98,13 @@ async def _page(
 ) -> Response[Any]:
     window = query_choice(request, "window", Window) or Window.DAY
     sought = query_text(request, "q")
-    total, rows = await health(request, services, principal, window)
-    async with services.database.reading(principal.tenant_id) as session:
-        before = await trend.delivered_before(session, principal.tenant_id, window)
-        trouble = await troubles(session, principal.tenant_id)
-        known = await known_types.choices(session, principal.tenant_id)
+    seen = await look(request, services, principal, window)
+    total, rows = seen.health.total, seen.health.rows
+    known: list[tuple[str, str]] = []
+    # A refresh leaves the card as it is: a person may be typing there.
+    if principal.may(Permission.DESTINATION_CHANGE) and not is_shared(request):
+        async with services.database.reading(principal.tenant_id) as session:
+            known = await known_types.choices(session, principal.tenant_id, seen.types)
     return page(
         request,
         "integrations.html",
@@ -113,11 +113,11 @@ async def _page(
         window=window,
         windows=[(w, link("/integrations", window=_unless_day(w), q=sought)) for w in Window],
         total=total,
-        delivered_before=before,
+        delivered_before=seen.delivered_before.total(),
         clears_in_s=trend.clears_in_s(
             total.states["pending"] + total.states["delivering"], total.bars, window.bar_s
         ),
-        trouble=trouble,
+        trouble=troubles(seen.health.lanes),
         known_types=known,
         chart=charts.outcome_chart(total.bars),
         rows=[row for row in rows if _matches(row, sought)],

@@ -2,13 +2,11 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries import queries
 from app.events import catalogue
 
 
-async def choices(session: AsyncSession, tenant_id: str) -> list[tuple[str, str]]:
+async def choices(session: AsyncSession, tenant_id: str, seen: list[str]) -> list[tuple[str, str]]:
     """Return what a filter may name, with a word about it: each type, and each family of types."""
-    seen = await queries.event_types(session, tenant_id)
     known = await catalogue.known_types(session, tenant_id, seen)
     families = {
         one.type[: at + 1] + "*" for one in known for at, c in enumerate(one.type) if c == "."

@@ -1,74 +1,75 @@
 """The stream of ticks: "something of your tenant changed"; what it was, each page asks itself.
 
-What many pages ask for after the same tick is read and rendered once (`shared`); each request is
-still let in, or not, by itself.
+What many pages ask for after the same tick is read once; `refresh` renders and packs it once.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from typing import Final, TypeVar
 
-from litestar import MediaType, Response, get
+import msgspec
+from litestar import get
 from litestar.di import NamedDependency
 from litestar.response import ServerSentEvent, ServerSentEventMessage
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.deliveries.health import DestinationHealth, Health, Window, health_of_tenant
+from app.deliveries import history, queries
+from app.deliveries.health import Picture, Window, picture_of
 from app.identity.permissions import Permission, Principal
 from app.portal.cookies import Http
-from app.portal.guards import BACKGROUND, csrf_token, needs, presence_of
+from app.portal.guards import is_shared, needs, presence_of
 from app.portal.presence import Presence
-from app.portal.rendering import is_htmx
 from app.services import Services
 
 RECONNECT_MS: Final = 1_000
-OK: Final = 200
+
+T = TypeVar("T")
 
 
-async def shared(
+class Look(msgspec.Struct, frozen=True):
+    """What several pages show of their tenant."""
+
+    health: Picture
+    delivered_before: Counter[str]  # by destination, in the window before this one
+    types: list[str]  # of its events
+
+
+async def look(request: Http, services: Services, principal: Principal, window: Window) -> Look:
+    """Look at the tenant, as `reading_once` does for all pages with this window."""
+
+    async def read(session: AsyncSession) -> Look:
+        return Look(
+            await picture_of(session, principal.tenant_id, window),
+            await history.delivered_before(session, principal.tenant_id, window),
+            await queries.event_types(session, principal.tenant_id),
+        )
+
+    return await reading_once(request, services, principal, read, key=("look", window))
+
+
+async def reading_once(
     request: Http,
     services: Services,
     principal: Principal,
-    make: Callable[[], Awaitable[Response[Any]]],
-) -> Response[Any]:
-    """Answer a page's own refresh with what `make` gives to all of this role who look at it.
-
-    Only the token of its forms is a person's own; each gets theirs.
-    """
-    if not _is_refresh(request):
-        return await make()  # a whole page also names the person
-
-    async def made() -> tuple[str, Response[Any]]:
-        return csrf_token(request), await make()
-
-    key = principal.role, request.url.path, request.url.query
-    token, answer = await services.hub.once(principal.tenant_id, key, made)
-    if answer.status_code != OK:
-        return answer
-    html = answer.content.replace(token, csrf_token(request))
-    return Response(html, media_type=MediaType.HTML, headers=answer.headers)
-
-
-async def health(
-    request: Http, services: Services, principal: Principal, window: Window
-) -> tuple[Health, list[DestinationHealth]]:
-    """Return the tenant's health; a refresh takes what another read after the same change.
+    read: Callable[[AsyncSession], Awaitable[T]],
+    *,
+    key: Hashable | None = None,
+) -> T:
+    """Read what this address shows to every role; a refresh takes what another of its tenant read.
 
     Ask before opening a session: whoever waited here with a connection in hand could keep the one
     who reads from getting any.
     """
 
-    async def read() -> tuple[Health, list[DestinationHealth]]:
+    async def made() -> T:
         async with services.database.reading(principal.tenant_id) as session:
-            return await health_of_tenant(session, principal.tenant_id, window)
+            return await read(session)
 
-    if not _is_refresh(request):
-        return await read()
-    return await services.hub.once(principal.tenant_id, ("health", window), read)
-
-
-def _is_refresh(request: Http) -> bool:
-    asks = request.method == "GET" and BACKGROUND in request.headers and is_htmx(request)
-    return asks and request.headers.get("hx-target") == "live"
+    if not is_shared(request):
+        return await made()
+    asked = (request.scope["path"], request.scope["query_string"]) if key is None else key
+    return await services.hub.once(principal.tenant_id, ("read", asked), made)
 
 
 @get("/live", opt=needs(Permission.SELF_READ))

@@ -41,6 +41,8 @@ def environment() -> Environment:
         "link": link,
         "Permission": Permission,
         "spark": charts.spark,
+        "bars_of": charts.bars_of,
+        "time_tag": formats.time_tag,
     }
     # Blocks are rendered on their own: what they use must be global, not imported by the page.
     env.globals["ui"] = env.get_template("macros.html").module

@@ -36,7 +36,7 @@ def run(
         timeout_graceful_shutdown=GRACE_S,
     )
     logging.getLogger("uvicorn.error").addFilter(_is_worth_telling)
-    server = _Server(config)
+    server = Server(config)
     server.before_stop = before_stop
     # uvicorn stops gracefully, then raises the signal again for whoever handled it before.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -44,7 +44,7 @@ def run(
         server.run(sockets=[sock])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn waits for open streams before it lets the application close them; we ask first."""
 
     before_stop: Callable[[], Awaitable[None]] | None = None

@@ -55,8 +55,11 @@ document.addEventListener("htmx:configRequest", ({ detail }) => {
   if (detail.elt.id === "live") detail.path = detail.elt.getAttribute("hx-get");
   if (detail.verb === "get") for (const [name, value] of [...detail.formData]) if (!value) detail.formData.delete(name);
 });
-// A refresh that was under way when a person went elsewhere comes too late: ask again.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  // What many people get alike has no form token; this page's own comes beside it.
+  const token = detail.xhr.getResponseHeader("X-Form-Token");
+  if (token) detail.serverResponse = detail.serverResponse.replaceAll('name="_csrf" value="of-the-page"', `name="_csrf" value="${token}"`);
+  // A refresh that was under way when a person went elsewhere comes too late: ask again.
   const { elt, path } = detail.requestConfig;
   if (elt.id !== "live" || path === one("#live").getAttribute("hx-get")) return;
   detail.shouldSwap = false;

@@ -26,6 +26,7 @@ WATCH = """([words, count]) => {
   const observer = new MutationObserver(look);
   observer.observe(main, { subtree: true, childList: true });
 }"""
+TOKENS = "(inputs) => [...new Set(inputs.map((one) => one.value))]"
 #: When the form of a new destination was sent.
 SENT = """() => document.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (detail.requestConfig.path === "/integrations") window.sent = Date.now();
@@ -110,6 +111,27 @@ def test_what_arrives_moves_nothing_that_a_person_holds(
     after = page.evaluate(HELD)
     assert after == [*before[:-1], 2]
     assert before[:5] == ["payload", 120, True, 1, "1 of 1"]
+
+
+def test_the_forms_that_a_refresh_brought_are_this_browsers_own(
+    open_page: OpenPage, installation: Installation
+):
+    page, other = open_page(), open_page()
+    create(page, "Formed", f"{installation.receiver}/formed", event_types="formed.event")
+    address = row(page, "/formed").get_by_role("link").get_attribute("href") or ""
+    for one in (page, other):  # two of a role, who are given the same bytes
+        one.goto(address)
+        expect(one.locator("#stream")).to_have_text(LIVE)
+    installation.publish("formed.event")
+    for one in (page, other):
+        expect(one.locator("tbody tr[id^=dlv]")).to_have_count(1)
+
+    tokens = [one.locator("#live [name=_csrf]").evaluate_all(TOKENS) for one in (page, other)]
+    assert [1, 1] == [len(found) for found in tokens]
+    assert tokens[0] != tokens[1]
+    for count, one in enumerate((page, other), 2):
+        one.get_by_role("button", name="Send test event").click()
+        expect(one.locator("tbody tr[id^=dlv]")).to_have_count(count)
 
 
 def test_a_web_process_that_dies_and_comes_back_is_told_and_found_again(

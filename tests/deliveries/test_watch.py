@@ -6,7 +6,8 @@ from sqlalchemy import text
 
 from app.database import utcnow
 from app.database.base import to_millis
-from app.deliveries import watch
+from app.deliveries import health, watch
+from app.deliveries.history import Window
 from app.deliveries.store import BREAKER_THRESHOLD
 from tests.world import World
 
@@ -133,7 +134,8 @@ async def test_what_needs_a_person_is_told_and_what_a_person_did_is_not(world: W
     await world.as_("acme_admin").post(f"/integrations/destinations/{made['left']}/disable")
 
     async with world.database.reading("acme") as session:
-        found = await watch.troubles(session, "acme")
+        picture = await health.picture_of(session, "acme", Window.DAY)
+    found = watch.troubles(picture.lanes)
 
     assert [("failing", "failing"), ("hopeless", "disabled")] == [
         (one.name, one.word) for one in found

@@ -41,7 +41,9 @@ class Visitor:
 
     async def get(self, path: str, **more: Any) -> httpx.Response:
         answer = await self.http.get(path, **more)
-        if found := TOKEN.search(answer.text):
+        if own := answer.headers.get("x-form-token"):  # as app.js does with a refresh
+            self.token = own
+        elif found := TOKEN.search(answer.text):
             self.token = found[1]
         return answer
 

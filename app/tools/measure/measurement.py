@@ -33,7 +33,7 @@ from app.tools.bench.processes import environment
 from app.tools.bench.scratch import scratch_database, scratch_folder
 from app.tools.measure import rows
 from app.tools.measure.plan import CHANGES_PER_S, Live, PageTimes, Plan, Report
-from app.tools.measure.viewers import Crowd, Seen, read_answer, watch
+from app.tools.measure.viewers import LAST_S, Crowd, Seen, delays_of, read_answer, watch
 from app.tools.measure.web import Web, serve
 from app.wakeup import Bell
 
@@ -194,7 +194,8 @@ async def _pages(stage: Stage) -> dict[str, PageTimes]:
                 ]  # fmt: skip
                 began = time.perf_counter()
                 writer.write("\r\n".join(lines).encode())
-                status, sizes[name] = await read_answer(reader)
+                status, body = await read_answer(reader)
+                sizes[name] = len(body)
                 if status != b"200":
                     raise BenchError(f"{path} answered {status.decode()}")
                 if number >= WARM_UP:
@@ -226,17 +227,22 @@ async def _live(stage: Stage, web: Connection) -> Live:
         took = time.perf_counter() - began
         after = procfs.cpu_seconds([pid])
         _, statements_after, pulses_after = await _counts(web)
+        await asyncio.sleep(LAST_S)
         seen = await _seen(viewers)
+    delays = [s * 1000 for s in delays_of(changes, seen.sights)]
+    refreshes = [s * 1000 for s in seen.seconds]
     used = None if cpu is None or after is None else after - cpu
     return Live(
         viewers=seen.streams,
-        changes=changes,
-        refreshes=len(seen.seconds),
+        changes=len(changes),
+        refreshes=len(refreshes),
         failed=seen.failed,
-        statements_per_change=round((statements_after - statements) / changes, 1),
+        statements_per_change=round((statements_after - statements) / len(changes), 1),
         pulse_looks_per_s=round((pulses_after - pulses) / took, 1),
-        refresh_p50_ms=_share([s * 1000 for s in seen.seconds], 0.5) if seen.seconds else None,
-        refresh_p95_ms=_share([s * 1000 for s in seen.seconds], 0.95) if seen.seconds else None,
+        refresh_p50_ms=_share(refreshes, 0.5) if refreshes else None,
+        refresh_p95_ms=_share(refreshes, 0.95) if refreshes else None,
+        seen_p50_ms=_share(delays, 0.5) if delays else None,
+        seen_p95_ms=_share(delays, 0.95) if delays else None,
         cpu_percent=None if used is None else round(100 * used / took, 1),
         rss_before_mb=rss_before,
         rss_mb=procfs.rss_mb(pid),
@@ -252,20 +258,21 @@ async def _all_came(stage: Stage, viewers: Connection) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _changes(stage: Stage) -> int:
-    """Owe deliveries at a steady pace, as publishing does, and tell of each."""
-    store, count = store_for(stage.database.dialect), 0
+async def _changes(stage: Stage) -> list[tuple[str, float]]:
+    """Owe deliveries at a steady pace, as publishing does, and tell of each; return them."""
+    store = store_for(stage.database.dialect)
+    made: list[tuple[str, float]] = []
     async with Bell(stage.database, queue=None) as bell:
         began = time.monotonic()
         while (passed := time.monotonic() - began) < stage.plan.seconds:
             owed = Owed(TENANT, new_id("dlv"), stage.places[0], new_id("evt"), "alert.kind_1")
             async with stage.database.begin() as c:
                 await store.insert_deliveries(c, [owed])
+            made.append((owed.id, time.monotonic()))
             bell.changed({TENANT})
-            count += 1
             stage.tell("Watching", int(passed), int(stage.plan.seconds))
-            await asyncio.sleep(max(0.0, began + count / CHANGES_PER_S - time.monotonic()))
-    return count
+            await asyncio.sleep(max(0.0, began + len(made) / CHANGES_PER_S - time.monotonic()))
+    return made
 
 
 async def _counts(web: Connection) -> tuple[int, int, int]:

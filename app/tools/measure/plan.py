@@ -30,7 +30,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     """The web process while all viewers watch one tenant that changes.
 
     `statements_per_change` are the web process's; `pulse_looks_per_s` are SQLite's looks for
-    changes, one per process, which are no part of it. `refresh_ms` is from the tick to the page.
+    changes, one per process, which are no part of it. `refresh_ms` is from the question to the
+    page, `seen_ms` from a change's commit to a page that shows it.
     """
 
     viewers: int
@@ -41,6 +42,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     pulse_looks_per_s: float
     refresh_p50_ms: float | None
     refresh_p95_ms: float | None
+    seen_p50_ms: float | None
+    seen_p95_ms: float | None
     cpu_percent: float | None
     rss_before_mb: float | None
     rss_mb: float | None

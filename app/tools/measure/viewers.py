@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import gzip
+import re
+import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from time import perf_counter
@@ -10,7 +13,14 @@ from typing import Final
 import msgspec
 
 #: A page asks at most this often, however busy its tenant is; app.js waits as long.
-GAP_S: Final = 0.8
+GAP_S: Final = 0.5
+#: One viewer in so many also notes what its page shows, so that noting takes little.
+WITNESS_EVERY: Final = 20
+WITNESS: Final = 1  # of them; the second of the paths is the list of deliveries
+#: How long the last change may take to show.
+LAST_S: Final = 2.0
+#: The newest delivery of a list.
+_NEWEST: Final = re.compile(rb'<tr id="(dlv_\w+)"')
 #: So many connections are opened at once.
 OPENING: Final = 25
 
@@ -23,12 +33,21 @@ class Crowd(msgspec.Struct, frozen=True):
     paths: list[str]
 
 
+class Sight(msgspec.Struct, frozen=True):
+    """What one viewer's page showed: the newest delivery, and when (time.monotonic)."""
+
+    viewer: int
+    newest: str
+    at: float
+
+
 class Seen(msgspec.Struct, frozen=True):
     """What the viewers saw since they were last asked."""
 
     streams: int
     seconds: list[float]  # from the tick to the page that it led to
     failed: int
+    sights: list[Sight] = []
 
 
 async def watch(pipe: Connection, crowd: Crowd) -> None:
@@ -37,7 +56,7 @@ async def watch(pipe: Connection, crowd: Crowd) -> None:
     opening = asyncio.Semaphore(OPENING)
     viewers = [
         asyncio.ensure_future(
-            _Viewer(crowd.port, cookie, crowd.paths[n % len(crowd.paths)], seen).watch(opening)
+            _Viewer(crowd.port, cookie, crowd.paths[n % len(crowd.paths)], seen, n).watch(opening)
         )
         for n, cookie in enumerate(crowd.cookies)
     ]
@@ -54,16 +73,18 @@ class _Tally:
         self.streams = 0
         self.failed = 0
         self.seconds: list[float] = []
+        self.sights: list[Sight] = []
 
     def take(self) -> Seen:
-        taken = Seen(self.streams, self.seconds, self.failed)
-        self.seconds, self.failed = [], 0
+        taken = Seen(self.streams, self.seconds, self.failed, self.sights)
+        self.seconds, self.failed, self.sights = [], 0, []
         return taken
 
 
 class _Viewer:
-    def __init__(self, port: int, cookie: str, path: str, seen: _Tally) -> None:
+    def __init__(self, port: int, cookie: str, path: str, seen: _Tally, number: int) -> None:
         self._port = port
+        self._number = number
         self._seen = seen
         self._stream = _head("/live", cookie, "Accept: text/event-stream")
         self._page = _head(
@@ -98,10 +119,30 @@ class _Viewer:
                 self._tick.clear()
                 asked, self._ticked = perf_counter(), None
                 writer.write(self._page)
-                status, _ = await read_answer(reader)
+                status, body = await read_answer(reader)
+                self._note(body)
                 self._seen.seconds.append(perf_counter() - asked)
                 self._seen.failed += status != b"200"
                 await asyncio.sleep(max(0.0, asked + GAP_S - perf_counter()))
+
+    def _note(self, body: bytes) -> None:
+        if self._number % WITNESS_EVERY != WITNESS:
+            return
+        if found := _NEWEST.search(gzip.decompress(body)):
+            sight = Sight(self._number, found[1].decode(), time.monotonic())
+            self._seen.sights.append(sight)
+
+
+def delays_of(changes: list[tuple[str, float]], sights: list[Sight]) -> list[float]:
+    """Return for each viewer that noted, and each change, how long until its page showed it."""
+    delays: list[float] = []
+    for viewer in {sight.viewer for sight in sights}:
+        own = [sight for sight in sights if sight.viewer == viewer]
+        for delivery_id, committed in changes:
+            seen = next((sight.at for sight in own if sight.newest >= delivery_id), None)
+            # One that never showed counts as what it would be at best: longer than we waited.
+            delays.append((seen or committed + LAST_S) - committed)
+    return delays
 
 
 def _head(path: str, cookie: str, *lines: str) -> bytes:
@@ -109,24 +150,22 @@ def _head(path: str, cookie: str, *lines: str) -> bytes:
     return "\r\n".join((*all_lines, "", "")).encode()
 
 
-async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, int]:
-    """Read one answer; return its status and the bytes of its body."""
+async def read_answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    """Read one answer; return its status and its body, packed as it came."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     status = head[9:12]
     if b"transfer-encoding: chunked" in head:
         return status, await _chunks(reader)
     length = int(_field(head.splitlines(), b"content-length: ") or 0)
-    await reader.readexactly(length)
-    return status, length
+    return status, await reader.readexactly(length)
 
 
-async def _chunks(reader: asyncio.StreamReader) -> int:
-    total = 0
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    parts: list[bytes] = []
     while size := int(await reader.readline(), 16):
-        await reader.readexactly(size + 2)
-        total += size
+        parts.append((await reader.readexactly(size + 2))[:-2])
     await reader.readline()
-    return total
+    return b"".join(parts)
 
 
 def _field(lines: Sequence[bytes], name: bytes) -> bytes:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 
 from app.asgi import create_app
 from app.settings import Settings
+from app.tools.server import Server
 
 
 class Web(msgspec.Struct, frozen=True):
@@ -33,15 +34,21 @@ async def serve(pipe: Connection, web: Web) -> None:
         counts["pulse" if "FROM pulse" in statement else "all"] += statement != "BEGIN"
 
     event.listen(Engine, "before_cursor_execute", count)
+    app = create_app(Settings.from_env(web.environment))
     config = uvicorn.Config(
-        create_app(Settings.from_env(web.environment)),
+        app,
         ws="none",
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = uvicorn.Server(config)
+
+    async def end_streams() -> None:
+        await app.state.services.hub.close()
+
+    server = Server(config)
+    server.before_stop = end_streams
     with socket.create_server(("127.0.0.1", web.port), backlog=2_048) as sock:
         running = asyncio.ensure_future(server.serve(sockets=[sock]))
         try:
