@@ -47,7 +47,7 @@ async def current_revision(database: Database) -> str | None:
 
 
 def newest_revision() -> str:
-    head = _scripts().get_current_head()
+    head = _scripts(SCRIPTS).get_current_head()
     if head is None:
         raise RuntimeError("migrations/ holds no revision")
     return head
@@ -55,11 +55,11 @@ def newest_revision() -> str:
 
 def known_revisions() -> frozenset[str]:
     """Every revision this code knows; a database beyond them is newer than the code."""
-    return frozenset(script.revision for script in _scripts().walk_revisions())
+    return frozenset(script.revision for script in _scripts(SCRIPTS).walk_revisions())
 
 
 @functools.cache
-def _scripts() -> ScriptDirectory:
+def _scripts(_folder: Path) -> ScriptDirectory:
     """Read the migrations once: they do not change while a process lives."""
     return ScriptDirectory.from_config(_config())
 

@@ -25,7 +25,7 @@ WORKERS = 3
 #: What a worker has in its hands of one destination: under way, and claimed ahead.
 EACH = 16 * AHEAD
 MISSED = 10_000
-OWED = 1_000
+OWED = 2_000
 
 
 @contextlib.asynccontextmanager
