@@ -138,14 +138,14 @@ async def test_what_waits_too_long_behind_a_slow_receiver_goes_back_together(
     monkeypatch.setattr(engine.Engine, "_give_back", counted)
     async with Receiver(slow(0.5)) as receiver:
         await world.make_destination(receiver.url)
-        for _ in range(4):
+        for _ in range(7):
             await world.publish()
         async with world.worker(max_in_flight_per_destination=2, delivery_timeout=5.0):
-            await world.until(lambda: _all_delivered(world, 4))
+            await world.until(lambda: _all_delivered(world, 7))
         arrived = Counter(request.header("webhook-id") for request in receiver.requests)
 
     assert max(given_back) > 1  # in one statement, not one by one
-    assert (4, 4) == (len(arrived), arrived.total())
+    assert (7, 7) == (len(arrived), arrived.total())
 
 
 async def test_a_secret_under_a_lost_key_fails_in_the_open_and_is_delivered_when_it_is_back(
