@@ -17,10 +17,12 @@ from app.api.docs import openapi_config
 from app.database import Database
 from app.deliveries.store import store_for
 from app.identity.sign_on import sign_on_of
+from app.limiter import Limiter
 from app.live import LiveHub
 from app.observability.logs import set_up_logs
 from app.observability.requests import request_ids
 from app.portal import PAGE_HANDLERS, portal_router, template_config
+from app.portal.url_check import TYPING
 from app.runtime import check_before_start, egress_of, keyring_of, tracing_of
 from app.services import Services
 from app.settings import Settings
@@ -64,7 +66,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 def state_of(settings: Settings) -> State:
     """Return all that one run of the application keeps; its lifespan adds the services."""
-    return State({"settings": settings, "limits": Limits()})
+    return State({"settings": settings, "limits": Limits(), "url_checks": Limiter(TYPING)})
 
 
 def _no_such_route(request: Request[Any, Any, Any], fault: NotFoundException) -> Response[Any]:

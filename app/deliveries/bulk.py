@@ -143,10 +143,9 @@ async def retry_many(
     count, skipped, more = await _change(
         session, tenant_id, selection, able, _why_not_retry, values
     )
-    result = Retried(retried=count, skipped=skipped, more=more)
-    if count:
-        await _audit(session, tenant_id, selection, result, actor, Action.DELIVERIES_RETRIED)
-    return result
+    action = Action.DELIVERIES_RETRIED
+    await _audit(session, tenant_id, selection, count, skipped, actor, action)
+    return Retried(retried=count, skipped=skipped, more=more)
 
 
 async def cancel_many(
@@ -163,10 +162,9 @@ async def cancel_many(
     count, skipped, more = await _change(
         session, tenant_id, selection, able, _why_not_cancel, values
     )
-    result = Cancelled(cancelled=count, skipped=skipped, more=more)
-    if count:
-        await _audit(session, tenant_id, selection, result, actor, Action.DELIVERIES_CANCELLED)
-    return result
+    action = Action.DELIVERIES_CANCELLED
+    await _audit(session, tenant_id, selection, count, skipped, actor, action)
+    return Cancelled(cancelled=count, skipped=skipped, more=more)
 
 
 async def _change(
@@ -242,15 +240,17 @@ async def _audit(
     session: AsyncSession,
     tenant_id: str,
     selection: Selection,
-    result: Retried | Cancelled,
+    done: int,
+    skipped: Mapping[str, int],
     actor: Actor,
     action: Action,
 ) -> None:
+    if not done:
+        return
     asked = msgspec.to_builtins(selection.filter)
-    done = result.retried if isinstance(result, Retried) else result.cancelled
     changes = {
         action.value.partition(".")[2]: done,
-        "skipped": sum(result.skipped.values()),
+        "skipped": sum(skipped.values()),
         **{name: value for name, value in asked.items() if value is not None},
     }
     count = f"{done} deliver{'y' if done == 1 else 'ies'}"

@@ -166,7 +166,7 @@ class Engine:
         if self._recorder.backlog >= UNRECORDED * self._settings.max_in_flight:
             return False  # the database is slow or away: what is sent must be recorded first
         if self._slots.held_bytes > AHEAD_BYTES // 2:
-            return False
+            return False  # large bodies: a claim now would bring few
         # Claim in gulps: a statement per freed slot would be all overhead.
         return not self._slots.held or self._slots.free >= 2 * self._settings.max_in_flight
 

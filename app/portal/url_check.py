@@ -27,19 +27,12 @@ async def check_url(
 ) -> Response[Any]:
     """Answer with the field anew, its fault below it; an empty one is not wrong yet."""
     typed = (await form_of(request)).get("endpoint_url", "")
-    _checks_of(request).take(principal.actor.id or principal.tenant_id).check()
+    checks: Limiter = request.app.state.url_checks
+    checks.take(principal.actor.id or principal.tenant_id).check()
     fault = await _fault_of(typed, services) if typed.strip() else ""
     errors = {"endpoint_url": fault} if fault else {}
     form = DestinationForm(values={"endpoint_url": typed}, errors=errors)
     return page(request, "_url_field.html", form=form)
-
-
-def _checks_of(request: Http) -> Limiter:
-    state = request.app.state
-    if "url_checks" not in state:
-        state.url_checks = Limiter(TYPING)
-    found: Limiter = state.url_checks
-    return found
 
 
 async def _fault_of(typed: str, services: Services) -> str:
